@@ -1,0 +1,178 @@
+"""How long a job that does nothing takes, by every container runtime of this machine."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import anyio.to_thread
+
+from tallystick.bench.report import Options, Report, Row
+from tallystick.examples.layout import write_image, write_layer
+from tallystick.examples.runtime import runtime_tree
+from tallystick.execution.choose import KNOWN, choose
+from tallystick.execution.executor import Executor, ImageRef, Job, Limits, RuntimeUnfit
+
+NAME = "sandbox-start"
+SUMMARY = "A job that does nothing, by each container runtime, beside plain `docker run`."
+
+_SAMPLES = 15
+_MIB = 1 << 20
+_COMMAND = ("python3", "-I", "-S", "-c", "pass")
+_LIMITS = Limits(time=60, memory=256 * _MIB, cpus=1, pids=64, disk=64 * _MIB)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_REPOSITORY = "tallystick/nothing"
+
+
+async def run(options: Options) -> Report:
+    """Measure every runtime that works here, in turns, so that all see the same load."""
+    samples = options.repeat or _SAMPLES
+    image_folder = options.work / "image"
+    digest = await anyio.to_thread.run_sync(_build, image_folder)
+    with _served(image_folder) as registry:
+        image = ImageRef(registry, _REPOSITORY, "1", digest)
+        async with _executors(options.work) as (executors, unfit):
+            for executor in executors:
+                await executor.fetch(image, time_limit=120)
+            times = await _measure(executors, image, options.work, samples)
+    plain = _milliseconds(times.pop("docker run", []))
+    rows = tuple(
+        Row(
+            what=f"start to end, {name}",
+            figure=_milliseconds(seconds) or 0.0,
+            unit="ms",
+            reference=plain,
+            against="docker run --rm --network none" if plain else "",
+        )
+        for name, seconds in times.items()
+    )
+    notes = (
+        f"median of {samples}, one at a time; the job is `{' '.join(_COMMAND)}`",
+        "all limits set, output on a disk of its own where the runtime can have one",
+        "runc, crun, runsc and bubblewrap make a user namespace for each job; Docker only where"
+        " its daemon maps users",
+        *unfit,
+        *(() if plain else ("there is no docker to compare with",)),
+    )
+    return Report(bench=NAME, rows=rows, notes=notes)
+
+
+def _milliseconds(seconds: list[float]) -> float | None:
+    return round(statistics.median(seconds) * 1_000, 1) if seconds else None
+
+
+def _build(folder: Path) -> str:
+    """An image with nothing but Python."""
+    layer = write_layer(folder, runtime_tree())
+    config = {
+        "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "config": {"Cmd": list(_COMMAND), "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+    }
+    return write_image(folder, [layer], config).digest
+
+
+@contextmanager
+def _served(layout: Path) -> Iterator[str]:
+    """A registry of one image; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            digest = self.path.rpartition("/")[2].removeprefix("sha256:")
+            path = layout / "blobs" / "sha256" / digest
+            body = path.read_bytes() if digest.isalnum() and path.is_file() else b""
+            self.send_response(200 if body or self.path == "/v2/" else 404)
+            manifest = "/manifests/" in self.path
+            kind = "vnd.oci.image.manifest.v1+json" if manifest else "octet-stream"
+            self.send_header("Content-Type", f"application/{kind}")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@asynccontextmanager
+async def _executors(work: Path) -> AsyncIterator[tuple[list[Executor], tuple[str, ...]]]:
+    """Every runtime that works here, and sentences about those that do not."""
+    found: list[Executor] = []
+    unfit = []
+    try:
+        for name in KNOWN:
+            try:
+                found.append(await choose(name, work / "cache"))
+            except RuntimeUnfit as error:
+                unfit.append(f"not measured: {error}")
+        yield found, tuple(unfit)
+    finally:
+        for executor in found:
+            await executor.aclose()
+
+
+async def _measure(
+    executors: list[Executor], image: ImageRef, work: Path, samples: int
+) -> dict[str, list[float]]:
+    """Seconds of each run, by what ran it."""
+    times: dict[str, list[float]] = {executor.name: [] for executor in executors}
+    compare = "docker" in times and shutil.which("docker") is not None
+    plain = partial(_docker, "run", "--rm", "--network", "none", f"{image.name}@{image.digest}")
+    for number in range(samples + 1):
+        for executor in executors:
+            times[executor.name].append(await _one(executor, image, work, number))
+        if compare:
+            seconds = await anyio.to_thread.run_sync(plain)
+            times.setdefault("docker run", []).append(seconds)
+    if compare:
+        forget = partial(_docker, "rmi", "--force", f"{image.name}@{image.digest}")
+        await anyio.to_thread.run_sync(forget)
+    # The first of each warms caches up.
+    return {name: seconds[1:] for name, seconds in times.items()}
+
+
+async def _one(executor: Executor, image: ImageRef, work: Path, number: int) -> float:
+    folder = work / f"{executor.name}-{number}"
+    (folder / "in").mkdir(parents=True)
+    job = Job(
+        name=f"bench-{executor.name}-{work.name}-{number}"[:100],
+        image=image,
+        args=(),
+        env={},
+        input_dir=folder / "in",
+        output_dir=folder / "out",
+        limits=_LIMITS,
+    )
+    began = time.perf_counter()
+    outcome = await executor.run(job)
+    seconds = time.perf_counter() - began
+    if not outcome.succeeded:
+        raise RuntimeUnfit(f"{executor.name} could not run a job that does nothing: {outcome}")
+    return seconds
+
+
+def _docker(*words: str) -> float:
+    began = time.perf_counter()
+    subprocess.run(("docker", *words), capture_output=True, check=True)
+    return time.perf_counter() - began

@@ -1,0 +1,1 @@
+"""Ethereum behind one door: nodes, contracts, logs, transactions and wallets."""

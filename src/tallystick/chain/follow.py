@@ -1,0 +1,236 @@
+"""What the chain reports, as facts of an engine: recorded, and undone by a reorg."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from tallystick.chain.hub import Hub
+from tallystick.chain.logs import (
+    Log,
+    Ref,
+    SchedulerNotice,
+    TaskClaimed,
+    TaskConsensus,
+    TaskContribute,
+    TaskFinalize,
+    TaskInitialize,
+    TaskReopen,
+    TaskReveal,
+    decode,
+)
+from tallystick.chain.watcher import Blocks, Rollback, Watcher
+from tallystick.engine.clock import ChainClock
+from tallystick.engine.complaints import Complaints
+from tallystick.engine.engine import Engine
+from tallystick.engine.errors import Unavailable
+from tallystick.engine.journal import ChainRef, Journal
+from tallystick.lifecycle.facts import (
+    Claimed,
+    ConsensusReached,
+    Contributed,
+    Fact,
+    Finalized,
+    IllegalFact,
+    Initialized,
+    Reopened,
+    Revealed,
+)
+from tallystick.lifecycle.task import Task
+from tallystick.poco.contribution import weight
+from tallystick.poco.values import Hash, TaskId
+
+log = logging.getLogger(__name__)
+
+_CURSOR = "chain cursor"
+_PAUSE = 0.2
+"""Seconds before news is taken over again when the node did not answer a question about it."""
+_LINK_LIMIT = 4096
+"""Bytes of `results` that are kept; a link is far shorter."""
+
+TaskLog = (
+    TaskInitialize
+    | TaskContribute
+    | TaskConsensus
+    | TaskReveal
+    | TaskReopen
+    | TaskFinalize
+    | TaskClaimed
+)
+
+
+class NoteCursor:
+    """Where a watcher stopped, kept among the notes of a journal."""
+
+    def __init__(self, journal: Journal[Any]) -> None:
+        self._journal = journal
+
+    def load(self) -> list[tuple[int, Hash]]:
+        """The last blocks that were taken over, newest last."""
+        blocks = json.loads(self._journal.noted(_CURSOR) or "[]")
+        return [(number, Hash(text)) for number, text in blocks]
+
+    def save(self, blocks: list[tuple[int, Hash]]) -> None:
+        """These blocks are in the journal now."""
+        self._journal.note(_CURSOR, json.dumps([(number, str(h)) for number, h in blocks]))
+
+
+Births = Callable[[SchedulerNotice], Awaitable[None]]
+"""What to do about a deal that was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A crash may have come between the facts of a block and the cursor: whatever lies above
+    `block` is read again, from the chain as it is now."""
+
+    block: int
+
+
+class Follower:
+    """Keeps the states of an engine and a clock in step with the chain.
+
+    `births` is told of every deal; `moved` of every reorg, after the states are folded again.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        watcher: Watcher,
+        engine: Engine[Task, Fact, Any],
+        clock: ChainClock,
+        births: Births | None = None,
+        moved: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._hub, self._watcher, self._engine, self._clock = hub, watcher, engine, clock
+        self._births, self.moved = births, moved
+        self._complaints = Complaints(log)
+        self.head = 0
+        """The newest block taken over."""
+        self._begun, self._turn = anyio.Event(), anyio.Lock()
+
+    @property
+    def clock(self) -> ChainClock:
+        """The time by the newest block."""
+        return self._clock
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        if known := self._watcher.position:
+            await self._insist(_Doubt(known[-1][0]))
+        async for news in self._watcher.follow():
+            await self._insist(news)
+
+    async def _insist(self, news: Blocks | Rollback | _Doubt) -> None:
+        """Take it over, from its start again when a node was away, or the disk was full: what
+        is known is known."""
+        while True:
+            try:
+                async with self._turn:
+                    await self._take_over(news)
+            except Unavailable as trouble:
+                self._complaints.about("The news of the chain", trouble)
+            else:
+                self._complaints.over("The news of the chain")
+                return
+            await anyio.sleep(_PAUSE)
+
+    async def _take_over(self, news: Blocks | Rollback | _Doubt) -> None:
+        match news:
+            case _Doubt(block):
+                self._engine.roll_back(block)
+            case Rollback(to=block):
+                await self._undo(block)
+                self._watcher.taken(news)
+            case Blocks(head=head, logs=logs, tip=tip):
+                self._clock.saw(tip.timestamp)
+                for each in logs:
+                    await self.take(each)
+                self._watcher.taken(news)
+                self.head = head.number
+                self._begun.set()
+                self._engine.review_all()
+
+    async def catch_up(self, task: TaskId, from_block: int) -> None:
+        """Take over what happened to a task before we knew it, up to the block that we follow
+        from: what comes later, or is undone, we are told like everything else."""
+        await self._begun.wait()
+        async with self._turn:
+            question = {
+                "address": str(self._hub.address),
+                "fromBlock": hex(max(0, min(from_block, self.head))),
+                "toBlock": hex(self.head),
+                "topics": [None, str(task)],
+            }
+            for raw in await self._hub.rpc.call("eth_getLogs", question):
+                if (known := decode(raw)) is not None:
+                    await self.take(known)
+
+    async def take(self, each: Log) -> None:
+        """Record what one log proves, when it is about a task that we know."""
+        if isinstance(each, SchedulerNotice):
+            if self._births is not None:
+                await self._births(each)
+        elif isinstance(each, TaskLog):
+            stream = str(each.task)
+            if (task := self._engine.states.get(stream)) is not None:
+                self._record(stream, await self._fact(each, task), each.at)
+
+    def _record(self, stream: str, fact: Fact, at: Ref) -> None:
+        ref = ChainRef(at.block, str(at.block_hash), at.index, str(at.transaction))
+        try:
+            self._engine.record(stream, fact, ref)
+        except IllegalFact as known:
+            log.debug("%s at block %d tells nothing new: %s", stream, at.block, known)
+
+    async def _undo(self, block: int) -> None:
+        streams = self._engine.roll_back(block)
+        log.warning("The chain went back to block %d: %d tasks folded", block, len(streams))
+        self.head = min(self.head, block)
+        if self.moved is not None:
+            await self.moved()
+
+    async def _fact(self, each: TaskLog, task: Task) -> Fact:
+        match each:
+            case TaskContribute(worker=worker):
+                return Contributed(worker, each.result_hash, await self._weight(each))
+            case TaskConsensus():
+                return ConsensusReached(
+                    each.result_hash, await self._reveal_deadline(each, task)
+                )
+            case _:
+                return plain_fact(each)
+
+    async def _weight(self, each: TaskContribute) -> int:
+        """The vote's weight by the score of now. It can differ from the score at the vote when
+        another task of the worker ended in between: consensus is the chain's word, not ours."""
+        return weight(await self._hub.score(each.worker))
+
+    async def _reveal_deadline(self, each: TaskConsensus, task: Task) -> int:
+        if each.at.timestamp:
+            return each.at.timestamp + task.deal.reveal_period
+        known = await self._hub.task(each.task)
+        return known.reveal_deadline if known else 0
+
+
+def plain_fact(
+    each: TaskInitialize | TaskReveal | TaskReopen | TaskFinalize | TaskClaimed,
+) -> Fact:
+    """The fact of a log that tells everything by itself."""
+    match each:
+        case TaskInitialize():
+            return Initialized()
+        case TaskReveal(worker=worker, digest=digest):
+            return Revealed(worker, digest)
+        case TaskReopen():
+            return Reopened()
+        case TaskFinalize(results=results):
+            return Finalized(results[:_LINK_LIMIT].decode(errors="replace"))
+        case TaskClaimed():
+            return Claimed()

@@ -1,0 +1,1 @@
+"""The program `tally`: parsing, progress and sentences. What is done lies further down."""

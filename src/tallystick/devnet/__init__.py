@@ -1,0 +1,1 @@
+"""A complete iExec market on one machine: node, contracts, wallets, registry, processes."""

@@ -1,0 +1,39 @@
+"""The chain's time, which the deadlines of the protocol are measured by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tallystick.poco.values import Instant
+
+
+class ChainClock:
+    """The chain's time: the newest block's, and what has passed here since we saw it.
+
+    Between blocks the chain has no time of its own, but its next block will not be older than
+    that. It never runs backwards, except to follow a reorg.
+    """
+
+    def __init__(self, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._elapsed = elapsed
+        self._head: Instant = 0
+        self._seen = elapsed()
+
+    def saw(self, head: Instant) -> None:
+        """A block of that timestamp is the newest."""
+        self._head, self._seen = head, self._elapsed()
+
+    @property
+    def known(self) -> bool:
+        """Whether any block was seen yet."""
+        return self._head > 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since a block was last seen."""
+        return self._elapsed() - self._seen
+
+    def now(self) -> Instant:
+        """Seconds since the epoch, by the chain."""
+        return self._head + int(self.age) if self.known else 0

@@ -1,0 +1,226 @@
+"""Keeps the world in step with the agenda.
+
+    fact ──▶ advance ──▶ journal ──▶ state ──▶ agenda ──▶ start / cancel ──▶ perform ──▶ fact
+
+Nothing is queued and nothing is retried by hand: a command runs for as long as the agenda
+holds it. Recovery is replaying the journal; abort is a command that left the agenda.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from contextlib import asynccontextmanager
+from typing import Generic, Protocol, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from tallystick.engine import timing
+from tallystick.engine.complaints import Complaints
+from tallystick.engine.errors import DiskTrouble, Refused, Unavailable
+from tallystick.engine.journal import ChainRef, Entry
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+F = TypeVar("F")
+C = TypeVar("C", bound=Hashable)
+
+
+class Facts(Protocol[F]):
+    """Where accepted facts are kept."""
+
+    def append(
+        self, stream: str, fact: F, *, at: float, ref: ChainRef | None = None
+    ) -> int | None: ...
+    def read(self, after: int = 0, stream: str | None = None) -> Iterable[Entry[F]]: ...
+    def void_above(self, block: int) -> tuple[str, ...]: ...
+    def timing(self, what: str, stream: str, due: float, sent: float) -> None: ...
+    def timings(self, stream: str) -> list[tuple[str, float, float]]: ...
+
+
+class Rules(Protocol[S, F, C]):
+    """What a fact changes and what the result demands. Pure."""
+
+    def fold(self, facts: Iterable[F]) -> S | None: ...
+    def advance(self, state: S | None, fact: F) -> S: ...
+    def agenda(self, state: S) -> Iterable[C]: ...
+    def begins(self, state: S, command: C) -> F | None:
+        """The fact that work on `command` is under way, if that is worth telling."""
+
+
+class Engine(Generic[S, F, C]):
+    """Owns the state of every stream. All mutation goes through `record` and `roll_back`."""
+
+    def __init__(
+        self,
+        *,
+        journal: Facts[F],
+        rules: Rules[S, F, C],
+        perform: Callable[[C], Awaitable[F | None]],
+        patience: float = 1.0,
+        relook: float = 10.0,
+    ) -> None:
+        """`patience`: seconds before a step that met `Unavailable` begins again. `relook`:
+        seconds after which a step whose effect nobody has reported looks again."""
+        self._journal, self._rules, self._perform = journal, rules, perform
+        self._patience, self._relook = patience, relook
+        self._running: dict[str, dict[C, anyio.CancelScope]] = {}
+        self._tasks: TaskGroup | None = None
+        self._listeners: list[Callable[[Entry[F]], None]] = []
+        self._changed: dict[str, float] = {}
+        self._newest = 0
+        self._complaints = Complaints(log)
+        self.states: dict[str, S] = {}
+        streams: dict[str, list[F]] = defaultdict(list)
+        for entry in journal.read():
+            streams[entry.stream].append(entry.fact)
+            self._newest = max(self._newest, entry.seq)
+        for stream, facts in streams.items():
+            self._fold(stream, facts)
+
+    def listen(self, listener: Callable[[Entry[F]], None]) -> None:
+        """Call `listener` with every fact that is accepted from now on."""
+        self._listeners.append(listener)
+
+    def record(self, stream: str, fact: F, ref: ChainRef | None = None) -> S:
+        """Accept `fact`, or raise and change nothing. A log that is known changes nothing."""
+        arrived = time.time()
+        state = self._rules.advance(self.states.get(stream), fact)
+        seq = self._journal.append(stream, fact, at=arrived, ref=ref)
+        if seq is None:
+            return self.states[stream]
+        if stream in self.states and seq > self._newest:
+            self.states[stream] = state
+        else:  # told again after a reorg: what rests on it may hold once more
+            self._fold(stream, [entry.fact for entry in self._journal.read(stream=stream)])
+        self._newest = max(self._newest, seq)
+        self._changed[stream] = arrived
+        for listener in self._listeners:
+            listener(Entry(seq, stream, fact, arrived, ref))
+        self.review(stream, arrived)
+        return self.states[stream]
+
+    def changed(self, stream: str) -> float:
+        """When the last fact of `stream` arrived here; 0 if none did since the start."""
+        return self._changed.get(stream, 0.0)
+
+    def acted(self, what: str, stream: str, due: float) -> None:
+        """Keep that `what` leaves now: for acts that are answers to requests, not steps."""
+        self._journal.timing(what, stream, due, time.time())
+
+    def timings(self, stream: str) -> list[tuple[str, float, float]]:
+        """What was sent for `stream`, when it became due and when it left."""
+        return self._journal.timings(stream)
+
+    def roll_back(self, block: int) -> tuple[str, ...]:
+        """Undo what the chain took back: everything above `block`. The streams concerned."""
+        streams = self._journal.void_above(block)
+        for stream in streams:
+            self._fold(stream, [entry.fact for entry in self._journal.read(stream=stream)])
+            self.review(stream)
+        return streams
+
+    def review(self, stream: str, since: float | None = None) -> None:
+        """Start what became due, cancel what no longer is. Call it when time has passed."""
+        if self._tasks is None:
+            return
+        running = self._running.setdefault(stream, {})
+        state = self.states.get(stream)
+        due = set(self._rules.agenda(state)) if state is not None else set[C]()
+        for command in running.keys() - due:
+            running[command].cancel()
+        for command in due - running.keys():
+            running[command] = anyio.CancelScope()
+            at = time.time() if since is None else since
+            self._tasks.start_soon(self._run, stream, command, at)
+        if not running:
+            del self._running[stream]
+
+    def review_all(self) -> None:
+        """Time has passed for everybody."""
+        for stream in list(self.states):
+            self.review(stream)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Work on every stream until the block is left."""
+        async with anyio.create_task_group() as self._tasks:
+            self.review_all()
+            yield
+            self._tasks.cancel_scope.cancel()
+        self._tasks = None
+
+    def _fold(self, stream: str, facts: list[F]) -> None:
+        state = self._rules.fold(facts)
+        if state is None:
+            self.states.pop(stream, None)
+        else:
+            self.states[stream] = state
+
+    async def _run(self, stream: str, command: C, due: float) -> None:
+        scope, kept = self._running[stream][command], False
+        timing.due(
+            due, lambda what, at, sent: self._journal.timing(what, stream, at, sent), stream
+        )
+        with scope:
+            if not scope.cancel_called:  # else it left the agenda before it could begin
+                await self._announce(stream, command)
+                fact = await self._insist(command)
+                kept = await self._keep(stream, command, fact)
+        if not kept:
+            self._ended(stream, command)
+            self.review(stream)
+
+    async def _keep(self, stream: str, command: C, fact: F) -> bool:
+        """Record what a command led to, unless it left the agenda. While that cannot be
+        written it counts as not done, so nobody is told; and it is not begun again either."""
+        scope = self._running[stream][command]
+        while not scope.cancel_called:
+            self._ended(stream, command)
+            if self._wrote(stream, fact):
+                return True
+            self._running.setdefault(stream, {})[command] = scope
+            await anyio.sleep(self._patience)
+        return False
+
+    def _wrote(self, stream: str, fact: F) -> bool:
+        try:
+            self.record(stream, fact)
+        except DiskTrouble as trouble:
+            self._complaints.about("The journal", trouble)
+            return False
+        self._complaints.over("The journal")
+        return True
+
+    def _ended(self, stream: str, command: C) -> None:
+        running = self._running.get(stream, {})
+        running.pop(command, None)
+
+    async def _announce(self, stream: str, command: C) -> None:
+        while True:
+            state = self.states.get(stream)
+            begins = self._rules.begins(state, command) if state is not None else None
+            if begins is None or self._wrote(stream, begins):
+                return
+            await anyio.sleep(self._patience)
+
+    async def _insist(self, command: C) -> F:
+        what = str(command)
+        while True:
+            pause = self._relook
+            try:
+                fact = await self._perform(command)
+            except Unavailable as trouble:
+                self._complaints.about(what, trouble)
+                pause = self._patience
+            except Refused as refusal:
+                self._complaints.about(what, f"refused, looking again: {refusal}")
+            else:
+                self._complaints.over(what)
+                if fact is not None:
+                    return fact
+            await anyio.sleep(pause)

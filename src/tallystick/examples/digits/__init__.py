@@ -1,0 +1,1 @@
+"""An app that learns to read handwritten digits, and draws what it learned."""

@@ -1,0 +1,1 @@
+"""Running an app's container: one seam, `Executor`, and one implementation a runtime."""

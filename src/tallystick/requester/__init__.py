@@ -1,0 +1,1 @@
+"""What `tally run` and a Python caller use: orders, buying, following, downloading."""

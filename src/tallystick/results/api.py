@@ -1,0 +1,164 @@
+"""The routes of the result store. Each parses, checks who speaks, and acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+
+from tallystick import __version__
+from tallystick.poco.values import TaskId
+from tallystick.results.config import ResultsConfig
+from tallystick.results.denial import Denied
+from tallystick.results.intake import json_limit, received, too_large, unwrap
+from tallystick.results.judge import Judge, Permit
+from tallystick.results.store import Store, Stored
+from tallystick.results.tokens import Tokens
+from tallystick.storage.cid import is_cid
+from tallystick.wire.authorization import WorkerpoolAuthorization
+
+_SAFE: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+}
+"""A result is a stranger's bytes: no browser may take it for a page of this site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the routes work with."""
+
+    config: ResultsConfig
+    store: Store
+    judge: Judge
+    tokens: Tokens
+
+
+def desk(request: Request) -> Desk:
+    """The desk of the app that `request` came to."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+At = Annotated[Desk, Depends(desk)]
+Credential = Annotated[str, Header()]
+routes = APIRouter(default_response_class=PlainTextResponse)
+
+
+@routes.get("/version")
+async def version() -> str:
+    """The version of this program."""
+    return __version__
+
+
+@routes.post("/v1/results/token")
+async def token(
+    authorization_body: WorkerpoolAuthorization, at: At, authorization: Credential = ""
+) -> str:
+    """An upload token for a worker with the pool's authorization and its own signature."""
+    return at.tokens.issue(await at.judge.authorized(authorization_body, authorization))
+
+
+@routes.post("/v1/results")
+async def add_v9(request: Request, at: At, authorization: Credential = "") -> str:
+    """Upload as v9 workers do: the zip as Base64 in JSON."""
+    worker = at.tokens.uploader(authorization)
+    largest = at.config.max_result_bytes
+    async with received(at.store, request.stream(), max_bytes=json_limit(largest)) as body:
+        archive = at.store.incoming()
+        try:
+            model = await anyio.to_thread.run_sync(unwrap, body, archive, largest)
+            if known := at.store.find(model.chain_task_id):
+                return f"/ipfs/{known.cid}"
+            permit = await at.judge.permit(model.chain_task_id, worker)
+            return await _keep(at, permit, archive)
+        finally:
+            archive.unlink(missing_ok=True)
+
+
+@routes.put("/v1/results/{task}")
+async def add(task: TaskId, request: Request, at: At, authorization: Credential = "") -> str:
+    """Upload the zip as it is. Answers with its location; sending it again changes nothing."""
+    worker = at.tokens.uploader(authorization)
+    if known := at.store.find(task):
+        return f"/ipfs/{known.cid}"
+    largest = at.config.max_result_bytes
+    if int(request.headers.get("content-length") or 0) > largest:
+        raise too_large(largest)
+    permit = await at.judge.permit(task, worker)
+    async with received(at.store, request.stream(), max_bytes=largest) as archive:
+        return await _keep(at, permit, archive)
+
+
+async def _keep(at: Desk, permit: Permit, archive: Path) -> str:
+    """Keep `archive` if it holds what the vote decided; returns its location."""
+    await at.judge.approve(permit, archive)
+    stored = await anyio.to_thread.run_sync(
+        lambda: at.store.add(
+            archive,
+            task=permit.task.id,
+            deal=permit.task.deal,
+            uploader=permit.worker,
+            final_deadline=permit.task.final_deadline,
+        )
+    )
+    return f"/ipfs/{stored.cid}"
+
+
+@routes.head("/v1/results/{task}")
+async def has(task: TaskId, at: At, authorization: Credential = "") -> Response:
+    """Whether a result is here: 204 or 404."""
+    at.tokens.uploader(authorization)
+    return Response(status_code=204 if at.store.find(task) else 404)
+
+
+@routes.get("/v1/results/{task}/ipfshash")
+async def ipfs_hash(task: TaskId, at: At) -> str:
+    """The content identifier of a result."""
+    stored = at.store.find(task)
+    if stored is None:
+        raise Denied(404, f"There is no result of the task {task}.")
+    return stored.cid
+
+
+@routes.get("/v1/results/challenge")
+async def challenge(at: At) -> str:
+    """A text that a reader of a private store signs."""
+    return at.tokens.challenge()
+
+
+@routes.head("/ipfs/{cid}")
+async def gateway_head(cid: str, at: At) -> Response:
+    """Whether the content is here, and how long it is."""
+    stored = _owners(at, cid)[0]
+    return Response(headers={"Content-Length": str(stored.size), "ETag": f'"{stored.cid}"'})
+
+
+@routes.get("/ipfs/{cid}", response_class=FileResponse)
+async def gateway(cid: str, at: At, authorization: Credential = "") -> FileResponse:
+    """The zip, as any IPFS gateway would give it. In a private store: to its readers only."""
+    owners = _owners(at, cid)
+    headers = dict(_SAFE)
+    if at.config.private:
+        reader = at.tokens.reader(authorization)
+        if reader not in await at.judge.readers([stored.deal for stored in owners]):
+            raise Denied(403, f"{reader} is neither beneficiary nor requester of this result.")
+        headers["Cache-Control"] = "private, no-store"
+    return FileResponse(
+        at.store.path(owners[0]),
+        media_type="application/zip",
+        filename=f"{owners[0].cid}.zip",
+        headers={**headers, "ETag": f'"{owners[0].cid}"'},
+    )
+
+
+def _owners(at: Desk, cid: str) -> list[Stored]:
+    owners = at.store.owners(cid) if is_cid(cid) else []
+    if not owners:
+        raise Denied(404, f"There is no result {cid[:100]!r} here.")
+    return owners

@@ -1,0 +1,44 @@
+"""Everything a result store is told. Read once, at start; every mistake is reported at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallystick.poco.values import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsConfig:
+    """The settings of one result store."""
+
+    data_dir: Path
+    """Holds the results, their index, and the key that signs upload tokens."""
+    rpc_urls: tuple[str, ...]
+    """Nodes of the chain that says who may upload what, over HTTP."""
+    hub: Address
+    host: str = "127.0.0.1"
+    port: int = 13200
+    public_url: str = ""
+    """How readers reach this store; empty: by host and port."""
+    max_result_bytes: int = 200 << 20
+    """The largest zip that is taken."""
+    max_unpacked_bytes: int = 4 << 30
+    """What a zip may hold: a small one can claim to be huge."""
+    max_files: int = 100_000
+    """Files in a zip."""
+    keep_days: float = 30.0
+    """Results older than this are deleted, though never before their task's final deadline."""
+    keep_bytes: int = 50 << 30
+    """Beyond this the oldest results are deleted, though never before the final deadline."""
+    private: bool = False
+    """Whether only a task's beneficiary and requester may download its result.
+
+    Official clients download without saying who they are, so they need `false`; a result is
+    then protected by nobody knowing its identifier before it is on chain, and by encryption.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where readers find this store."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

@@ -1,0 +1,285 @@
+"""The routes for workers: parse, check who speaks, record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from tallystick import __version__
+from tallystick.engine.errors import Unavailable
+from tallystick.lifecycle.agenda import owed_by_worker
+from tallystick.lifecycle.facts import Began, Fact, IllegalFact, Uploaded
+from tallystick.lifecycle.pool import NoWork, busy_slots
+from tallystick.poco.values import Address, TaskId
+from tallystick.scheduler import story
+from tallystick.scheduler.asked import Cursor, Patience
+from tallystick.scheduler.hanging import unless_hung_up
+from tallystick.scheduler.logs import LogBook
+from tallystick.scheduler.pool import Pool
+from tallystick.scheduler.roster import WalletTaken
+from tallystick.wire.auth import Challenges, Tokens, Unauthorized
+from tallystick.wire.authorization import SignatureBody
+from tallystick.wire.dialect import UnknownStatus, from_update, next_action
+from tallystick.wire.scheduler import (
+    INSTANCE,
+    NO_WORK,
+    PATIENCE,
+    ChainConfig,
+    OwnOffer,
+    PoolFeed,
+    PublicConfig,
+    ReplicateOffer,
+    StatusUpdate,
+    WorkerModel,
+)
+
+log = logging.getLogger(__name__)
+
+TEXT = "text/plain;charset=UTF-8"
+IsUploaded = Callable[[TaskId, str], Awaitable[bool]]
+"""Whether the result store really has the result of this task at this link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the workers' routes need."""
+
+    pool: Pool
+    config: PublicConfig
+    chain: ChainConfig
+    challenges: Challenges
+    tokens: Tokens
+    logs: LogBook
+    history: Callable[[TaskId], story.Story]
+    is_uploaded: IsUploaded
+
+
+def bearer(request: Request) -> Address:
+    """The wallet that sent a request."""
+    desk: Desk = request.app.state.desk
+    return desk.tokens.bearer(request.headers.get("authorization", ""))
+
+
+def caller(request: Request) -> Address:
+    """The worker that sent a request; counts as a sign of life. Raises WalletTaken."""
+    desk: Desk = request.app.state.desk
+    worker = bearer(request)
+    desk.pool.roster.require_current(worker, request.headers.get(INSTANCE, ""))
+    desk.pool.roster.heard(worker)
+    return worker
+
+
+def the_desk(request: Request) -> Desk:
+    """What the routes share."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+Bearer = Annotated[Address, Depends(bearer)]
+Caller = Annotated[Address, Depends(caller)]
+TheDesk = Annotated[Desk, Depends(the_desk)]
+
+
+def attach(app: FastAPI) -> None:
+    """Add the workers' routes and the answers to their mistakes to `app`."""
+    app.add_exception_handler(Unauthorized, _unauthorized)
+    app.add_exception_handler(WalletTaken, _taken)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(Unavailable, _not_ready)
+    app.get("/version")(_version)
+    app.get("/workers/config")(_config)
+    app.get("/config/chain")(_chain)
+    app.get("/workers/challenge")(_challenge)
+    app.post("/workers/login")(_login)
+    app.post("/workers/ping")(_ping)
+    app.post("/workers/leave")(_leave)
+    app.post("/workers/register")(_register)
+    app.get("/workers/computing")(_computing)
+    app.get("/replicates/available", response_model=None)(_available)
+    app.get("/replicates/facts", response_model=None)(_facts)
+    app.post("/replicates/{task_id}/updateStatus")(_update)
+
+
+async def _unauthorized(request: Request, problem: Exception) -> Response:
+    return Response(status_code=401)
+
+
+async def _taken(request: Request, problem: Exception) -> Response:
+    """Another worker of ours uses the wallet; peers of another make never see this."""
+    return PlainTextResponse(str(problem), status_code=409, media_type=TEXT)
+
+
+async def _bad_request(request: Request, problem: Exception) -> Response:
+    reason = {"status": 400, "error": "Bad Request", "path": request.url.path}
+    return JSONResponse(reason, status_code=400)
+
+
+async def _not_ready(request: Request, problem: Exception) -> Response:
+    """A node or a store did not answer a question that the request led to."""
+    log.warning("%s cannot be answered: %s", request.url.path, problem)
+    return Response(status_code=503)
+
+
+def _json(body: Any) -> Response:
+    return Response(body.json_bytes(), media_type="application/json")
+
+
+def _text(text: str) -> Response:
+    return PlainTextResponse(text, media_type=TEXT)
+
+
+def _no_work(why: NoWork) -> Response:
+    """Peers of another make pass the header over."""
+    return Response(status_code=204, headers={NO_WORK: why})
+
+
+async def _version() -> Response:
+    """The scheduler's version."""
+    return _text(__version__)
+
+
+async def _config(desk: TheDesk) -> Response:
+    """What the pool tells every worker."""
+    return _json(desk.config)
+
+
+async def _chain(desk: TheDesk) -> Response:
+    """The chain of this pool."""
+    return _json(desk.chain)
+
+
+async def _challenge(desk: TheDesk, walletAddress: Address) -> Response:
+    """What a worker must sign to log in."""
+    return _text(desk.challenges.issue(walletAddress))
+
+
+async def _login(desk: TheDesk, walletAddress: Address, body: SignatureBody) -> Response:
+    """A token for whoever signed the challenge."""
+    desk.challenges.settle(walletAddress, body.value)
+    return _text(desk.tokens.issue(walletAddress))
+
+
+async def _ping(desk: TheDesk, worker: Caller) -> Response:
+    """A sign of life; the answer changes when the pool's configuration does."""
+    return _text(str(desk.config.worker_pool_address))
+
+
+async def _leave(desk: TheDesk, worker: Caller) -> Response:
+    """A worker of ours ends: nobody waits for its next sign of life, and its wallet is free."""
+    desk.pool.roster.left(worker)
+    return Response(status_code=204)
+
+
+async def _register(
+    desk: TheDesk,
+    worker: Bearer,
+    body: WorkerModel,
+    instance: Annotated[str, Header(alias=INSTANCE, max_length=100)] = "",
+    takeover: bool = False,
+) -> Response:
+    """A worker starts: it tells what its machine can do, and takes up what it holds. A second
+    one of ours with the wallet of one that runs is told so (409)."""
+    model = desk.pool.roster.register(worker, body, instance=instance, takeover=takeover)
+    desk.pool.welcome_back(worker)
+    desk.pool.changes.beat()  # a demand of the one that is taken over ends now
+    return _json(model)
+
+
+async def _computing(desk: TheDesk, worker: Caller) -> list[str]:
+    """The tasks that occupy a slot of this worker."""
+    return [str(t.id) for t in desk.pool.tasks() if busy_slots(worker, [t])]
+
+
+async def _available(
+    request: Request,
+    desk: TheDesk,
+    worker: Caller,
+    blockNumber: int,
+    wait: Patience = 0.0,
+) -> Response:
+    """A replicate, at once or within `wait` seconds; 204 when there is none. A worker of ours
+    that never registered here is told so (412)."""
+    if not desk.pool.clock.known:
+        return Response(status_code=503)
+    if wait and desk.pool.roster.model(worker) is None:
+        return Response(status_code=412)
+    if blockNumber <= 0:
+        return _no_work(NoWork.ASKED_TOO_EARLY)
+    instance = request.headers.get(INSTANCE, "")
+    permission = await unless_hung_up(
+        request, lambda: desk.pool.demand(worker, min(wait, PATIENCE), instance)
+    )
+    if permission is None:
+        desk.pool.roster.require_current(worker, instance)
+        return _no_work(desk.pool.why_none(worker))
+    if not wait:
+        return _json(ReplicateOffer(workerpool_authorization=permission))
+    task = desk.pool.engine.states[str(permission.chain_task_id)]
+    offer = OwnOffer(
+        workerpool_authorization=permission,
+        weight=task.replicates[worker].weight,
+        from_block=desk.pool.birth_block(task),
+    )
+    return _json(offer)
+
+
+async def _facts(
+    request: Request,
+    desk: TheDesk,
+    worker: Caller,
+    *,
+    after: Cursor = 0,
+    of: str = "",
+    wait: Patience = 0.0,
+) -> Response:
+    """What was decided about this worker past a cursor."""
+    pool = desk.pool
+    cursor = after if of == pool.instance else 0
+    instance = request.headers.get(INSTANCE, "")
+    news = await pool.wait_for_news(worker, cursor, min(wait, PATIENCE), instance)
+    pool.roster.require_current(worker, instance)
+    reached = max([cursor, *(each.seq for each in news)])
+    return _json(PoolFeed(news=tuple(news), next=reached, of=pool.instance))
+
+
+async def _update(
+    desk: TheDesk, worker: Caller, task_id: TaskId, body: StatusUpdate
+) -> Response:
+    """A worker reports how far its replicate is; the answer is what comes next."""
+    pool, stream = desk.pool, str(task_id)
+    task = pool.engine.states.get(stream)
+    if task is None or worker not in task.replicates:
+        return JSONResponse("PLEASE_ABORT", status_code=202)
+    try:
+        fact = from_update(worker, body)
+    except UnknownStatus:
+        return JSONResponse("PLEASE_ABORT", status_code=400)
+    if body.details and body.details.compute_logs:
+        desk.logs.write(task_id, worker, body.details.compute_logs)
+    had = pool.statuses_had(
+        task, worker, lambda: story.statuses_of(desk.history(task_id), worker)
+    )
+    if body.status in had:
+        return JSONResponse("PLEASE_WAIT", status_code=208)
+    if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact.link):
+        return JSONResponse("PLEASE_ABORT", status_code=202)
+    return _record(pool, stream, worker, fact)
+
+
+def _record(pool: Pool, stream: str, worker: Address, fact: Fact | None) -> Response:
+    if fact is None:
+        return JSONResponse("PLEASE_WAIT")
+    try:
+        task = pool.engine.record(stream, fact)
+    except IllegalFact:
+        return JSONResponse("PLEASE_ABORT", status_code=202)
+    if isinstance(fact, Began):
+        return JSONResponse("PLEASE_CONTINUE")
+    due = next(owed_by_worker(task, worker, pool.clock.now()), None)
+    return JSONResponse(next_action(due))

@@ -1,0 +1,259 @@
+"""The scheduler as a program: builds the parts and hands them to each other."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import anyio
+from anyio.lowlevel import checkpoint
+from fastapi import FastAPI
+
+from tallystick import __version__
+from tallystick.chain.abi import topic
+from tallystick.chain.contracts import SCHEDULER_NOTICE
+from tallystick.chain.follow import Follower, NoteCursor
+from tallystick.chain.heads import Heads
+from tallystick.chain.hub import Hub
+from tallystick.chain.logs import TASK_TOPICS, SchedulerNotice
+from tallystick.chain.rpc import Rpc
+from tallystick.chain.sender import Fees, Sender
+from tallystick.chain.wallet import Wallet
+from tallystick.chain.watcher import Watcher
+from tallystick.engine.clock import ChainClock
+from tallystick.engine.engine import Engine
+from tallystick.engine.journal import ChainRef, Journal
+from tallystick.engine.settings import load, secret
+from tallystick.lifecycle.facts import Fact, Ordered
+from tallystick.scheduler import api, page, public
+from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.logs import LogBook
+from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
+from tallystick.scheduler.roster import Roster
+from tallystick.scheduler.steps import PoolSteps
+from tallystick.scheduler.story import tell
+from tallystick.scheduler.uploads import Uploads
+from tallystick.wire import serving
+from tallystick.wire.auth import Challenges, Tokens, key_file
+from tallystick.wire.results import ResultsClient
+from tallystick.wire.scheduler import ChainConfig, PublicConfig
+from tallystick.wire.stopping import until_stopped
+
+log = logging.getLogger(__name__)
+
+_LARGEST_BODY = 2 << 20
+"""Bytes that a worker may send at once: two logs of 100,000 characters fit well."""
+_LARGEST_BAG = 10_000
+"""Tasks of one deal that are taken up. A deal may claim 2**53 of them, at no cost where the
+price is zero; the requester gets its money back for what is left."""
+_CHECKS = 5.0
+"""Seconds between two looks for workers that fell silent."""
+
+
+class NotThePool(Exception):
+    """The wallet is not the owner of the workerpool, so nobody would believe its signature."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a running scheduler consists of."""
+
+    config: SchedulerConfig
+    journal: Journal[Fact]
+    pool: Pool
+    follower: Follower
+    sender: Sender
+    heads: Heads
+    app: FastAPI
+
+
+async def serve(path: Path) -> None:
+    """Run the scheduler whose settings are in `path`, until told to stop."""
+    config = load(path, SchedulerConfig)
+    sock = serving.listen(config.host, config.port)
+    async with AsyncExitStack() as stack:
+        parts = await _build(config, stack)
+        async with anyio.create_task_group() as tasks:
+            for service in (parts.heads.run, parts.sender.run, parts.follower.run):
+                tasks.start_soon(service)
+            tasks.start_soon(_watch_workers, parts)
+            tasks.start_soon(_watch_deadlines, parts)
+            await tasks.start(_serve_http, parts, sock)
+            async with parts.pool.engine.working():
+                log.info("The scheduler of %s is ready at %s", config.workerpool, config.url)
+                await until_stopped()
+                parts.pool.changes.close()
+            tasks.cancel_scope.cancel()
+
+
+async def _serve_http(
+    parts: Parts,
+    sock: socket.socket,
+    *,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    await serving.serve(parts.app, sock, task_status=task_status)
+
+
+async def _watch_workers(parts: Parts) -> None:
+    while True:
+        await anyio.sleep(_CHECKS)
+        parts.pool.mark_lost(parts.config.lost_after)
+
+
+async def _watch_deadlines(parts: Parts) -> None:
+    """With every block: the next one may end the task, and then nobody was late for it."""
+    seen = 0
+    while True:
+        seen = await parts.heads.change(seen, within=_CHECKS)
+        parts.pool.mark_overdue()
+
+
+async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wallet = Wallet.load(config.wallet, secret(config.password_file))
+    rpc = await stack.enter_async_context(Rpc(config.rpc_urls))
+    hub = await Hub.open(rpc, config.hub)
+    await _require_owner(hub, config, wallet)
+    journal = Journal[Fact](config.data_dir / "journal.db", get_args(Fact))
+    stack.callback(journal.close)
+    heads, clock = Heads(rpc, config.ws_url), ChainClock()
+    sender = _sender(config, rpc, wallet, hub, heads)
+    stack.callback(sender.close)
+    steps = PoolSteps(hub, sender, clock)
+    engine: PoolEngine = Engine(journal=journal, rules=PoolRules(clock), perform=steps.perform)
+    follower = _follower(config, engine, heads, hub=hub, clock=clock, journal=journal)
+    pool = Pool(
+        engine=engine,
+        roster=Roster(journal),
+        wallet=wallet,
+        hub=hub,
+        clock=clock,
+        history=journal.read(),
+    )
+    results = await stack.enter_async_context(ResultsClient(config.results_url))
+    uploads = Uploads(engine.states, results)
+    app = _app(config, pool, journal, uploads.has)
+    return Parts(config, journal, pool, follower, sender, heads, app)
+
+
+async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> None:
+    owner = (await hub.workerpool(config.workerpool)).owner
+    if owner != wallet.address:
+        raise NotThePool(
+            f"Workerpool {config.workerpool} belongs to {owner}, but the wallet in"
+            f" {config.wallet} is {wallet.address}: use the owner's wallet."
+        )
+
+
+def _sender(
+    config: SchedulerConfig, rpc: Rpc, wallet: Wallet, hub: Hub, heads: Heads
+) -> Sender:
+    fees = Fees(
+        multiplier=config.gas_price_multiplier,
+        cap=config.gas_price_cap,
+        legacy=config.legacy_fees,
+    )
+    book = config.data_dir / "transactions.db"
+    return Sender(rpc, wallet, book, chain_id=hub.domain.chain_id, fees=fees, heads=heads)
+
+
+def _follower(
+    config: SchedulerConfig,
+    engine: PoolEngine,
+    heads: Heads,
+    *,
+    hub: Hub,
+    clock: ChainClock,
+    journal: Journal[Fact],
+) -> Follower:
+    watcher = Watcher(
+        hub.rpc,
+        address=hub.address,
+        topics=(topic(SCHEDULER_NOTICE), *TASK_TOPICS),
+        cursor=NoteCursor(journal),
+        confirmations=config.confirmations,
+        start=config.start_block,
+        heads=heads,
+    )
+    births = _births(config, hub, engine)
+    return Follower(hub=hub, watcher=watcher, engine=engine, clock=clock, births=births)
+
+
+def _births(
+    config: SchedulerConfig, hub: Hub, engine: PoolEngine
+) -> Callable[[SchedulerNotice], Awaitable[None]]:
+    async def take(notice: SchedulerNotice) -> None:
+        """Every task of a deal that was made for this pool is born here."""
+        if notice.workerpool != config.workerpool:
+            return
+        deal = await hub.deal(notice.deal)
+        if deal is None:
+            return
+        at = notice.at
+        ref = ChainRef(at.block, str(at.block_hash), at.index, str(at.transaction))
+        if deal.bot_size > _LARGEST_BAG:
+            log.error(
+                "%s has %d tasks; the first %d are taken", deal.id, deal.bot_size, _LARGEST_BAG
+            )
+        for index in deal.indices[:_LARGEST_BAG]:
+            engine.record(str(deal.task_id(index)), Ordered(deal, index), ref)
+            await checkpoint()  # workers are answered meanwhile
+
+    return take
+
+
+def _app(
+    config: SchedulerConfig, pool: Pool, journal: Journal[Fact], is_uploaded: api.IsUploaded
+) -> FastAPI:
+    logs, known = LogBook(config.data_dir / "logs.db"), pool.hub.domain.chain_id
+    app = FastAPI(
+        title="Tallystick scheduler", version=__version__, docs_url=None, redoc_url=None
+    )
+    told, chain = _introduction(config, pool)
+    app.state.desk = api.Desk(
+        pool=pool,
+        config=told,
+        chain=chain,
+        challenges=Challenges(),
+        tokens=Tokens(key_file(config.data_dir / "token.key"), pool=config.workerpool),
+        logs=logs,
+        history=lambda task: tell(journal.read(stream=str(task))),
+        is_uploaded=is_uploaded,
+    )
+    app.state.window = public.Window(
+        pool=pool,
+        journal=journal,
+        logs=logs,
+        chain_id=known,
+        lost_after=config.lost_after,
+    )
+    app.add_middleware(serving.BodyLimit, most=_LARGEST_BODY)
+    api.attach(app)
+    public.attach(app)
+    page.Page(pool, known, config.lost_after).attach(app)
+    return app
+
+
+def _introduction(config: SchedulerConfig, pool: Pool) -> tuple[PublicConfig, ChainConfig]:
+    """What workers are told of the pool and of its chain."""
+    told = PublicConfig(
+        worker_pool_address=config.workerpool,
+        scheduler_public_address=pool.wallet.address,
+        config_server_url=config.url,
+        resultRepositoryURL=config.results_url,
+        required_worker_version=config.required_worker_version,
+    )
+    chain = ChainConfig(
+        chain_id=pool.hub.domain.chain_id,
+        sidechain=config.sidechain,
+        chain_node_url=config.worker_rpc_url or config.rpc_urls[0],
+        iexec_hub_contract_address=config.hub,
+        block_time=f"PT{config.block_time:g}S",
+    )
+    return told, chain

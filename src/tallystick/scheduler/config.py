@@ -1,0 +1,54 @@
+"""Everything a scheduler is told. Read once, at start; every mistake is reported at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallystick.poco.values import Address, Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """The settings of one pool."""
+
+    data_dir: Path
+    """Holds the journal, the book of transactions and the secrets of the pool."""
+    rpc_urls: tuple[str, ...]
+    """Nodes of the chain, over HTTP."""
+    hub: Address
+    workerpool: Address
+    wallet: Path
+    """V3 keystore of the workerpool's owner."""
+    password_file: Path
+    results_url: str
+    """The result store, as workers reach it."""
+    name: str = "pool"
+    host: str = "127.0.0.1"
+    port: int = 13000
+    public_url: str = ""
+    """How workers reach this scheduler; empty: by host and port."""
+    worker_rpc_url: str = ""
+    """The node that workers are told to use; empty: the first of `rpc_urls`."""
+    ws_url: str | None = None
+    """A node's WebSocket for new blocks; without one they are asked for."""
+    start_block: int = 0
+    """Where a pool that starts for the first time begins to read deals."""
+    confirmations: int = 0
+    """Blocks that must follow a block before its logs are believed."""
+    block_time: float = 5.0
+    """Seconds between blocks, told to workers."""
+    gas_price_multiplier: float = 1.3
+    gas_price_cap: Wei = 22 * 10**9
+    legacy_fees: bool = False
+    sidechain: bool = False
+    """True where gas is free: workers then need no ETH."""
+    required_worker_version: str = ""
+    """Workers of which version may come: one, or a range like `>=9.0,<10`; empty: any."""
+    lost_after: float = 30.0
+    """Seconds without a sign of life after which a worker is lost."""
+
+    @property
+    def url(self) -> str:
+        """Where workers find this scheduler."""
+        return self.public_url or f"http://{self.host}:{self.port}"

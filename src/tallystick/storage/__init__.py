@@ -1,0 +1,1 @@
+"""Bytes in and out: downloads, results of strangers' programs, content identifiers."""

@@ -1,0 +1,126 @@
+"""Facts in v9 words, and back. Names only: no rule lives here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tallystick.lifecycle.agenda import Abort, Do, WorkerCommand
+from tallystick.lifecycle.facts import (
+    Aborted,
+    AppFetched,
+    Began,
+    Checked,
+    Completed,
+    Computed,
+    DataFetched,
+    Failed,
+    Held,
+    Resumed,
+    Started,
+    Step,
+    Uploaded,
+    WorkerFact,
+)
+from tallystick.lifecycle.views import STEP_NAMES
+from tallystick.poco.values import Address
+from tallystick.wire.scheduler import ComputeLogs, StatusDetails, StatusUpdate
+
+_DONE: Final[dict[type[WorkerFact], Step]] = {
+    Started: Step.START,
+    AppFetched: Step.FETCH_APP,
+    DataFetched: Step.FETCH_DATA,
+    Computed: Step.COMPUTE,
+    Uploaded: Step.UPLOAD,
+    Completed: Step.COMPLETE,
+}
+_BEGUN: Final = {names[0]: step for step, names in STEP_NAMES.items()}
+_ENDED: Final = {STEP_NAMES[step][1]: kind for kind, step in _DONE.items()}
+_FAILED: Final = {names[2]: step for step, names in STEP_NAMES.items()}
+
+
+class UnknownStatus(ValueError):
+    """A status that no worker sends."""
+
+
+def to_update(fact: WorkerFact, logs: ComputeLogs | None = None) -> StatusUpdate | None:
+    """How a worker reports `fact`; `logs` go with what was computed. None for what v9 has no
+    name for: what a worker checks and waits for is its own business, unless it fails."""
+    match fact:
+        case Began(step=Step.CHECK) | Checked() | Held() | Resumed():
+            return None
+        case Failed(step=Step.CHECK, cause=cause):
+            details = StatusDetails(cause=cause, compute_logs=logs)
+            return StatusUpdate(status="CONTRIBUTE_FAILED", details=details)
+        case Began(step=step):
+            return StatusUpdate(status=STEP_NAMES[step][0])
+        case Failed(step=step, cause=cause):
+            details = StatusDetails(cause=cause, compute_logs=logs)
+            return StatusUpdate(status=STEP_NAMES[step][2], details=details)
+        case Aborted(cause=cause):
+            return StatusUpdate(status="ABORTED", details=StatusDetails(cause=cause))
+        case Computed(exit_code=exit_code):
+            details = StatusDetails(exit_code=exit_code, compute_logs=logs)
+            return StatusUpdate(status="COMPUTED", details=details)
+        case Uploaded(link=link):
+            details = StatusDetails(result_link=link)
+            return StatusUpdate(status="RESULT_UPLOADED", details=details)
+        case Started() | AppFetched() | DataFetched() | Completed():
+            return StatusUpdate(status=STEP_NAMES[_DONE[type(fact)]][1])
+
+
+def from_update(worker: Address, update: StatusUpdate) -> WorkerFact | None:
+    """What `worker` asserts; None for what only the chain may tell, which is never believed.
+
+    Raises UnknownStatus for a name that no worker sends.
+    """
+    status, details = update.status, update.details or StatusDetails()
+    if status in _BEGUN:
+        return Began(worker, _BEGUN[status])
+    if status in _FAILED:
+        return Failed(worker, _FAILED[status], details.cause or "UNKNOWN")
+    if status == "ABORTED":
+        return Aborted(worker, details.cause or "UNKNOWN")
+    if status in ("CONTRIBUTED", "REVEALED"):
+        return None
+    return _achieved(worker, status, details)
+
+
+def _achieved(worker: Address, status: str, details: StatusDetails) -> WorkerFact:
+    kind = _ENDED.get(status)
+    if kind is Computed:
+        return Computed(worker, None, details.exit_code)
+    if kind is Uploaded:
+        return Uploaded(worker, details.result_link or "")
+    if kind is Started:
+        return Started(worker)
+    if kind is AppFetched:
+        return AppFetched(worker)
+    if kind is DataFetched:
+        return DataFetched(worker)
+    if kind is Completed:
+        return Completed(worker)
+    raise UnknownStatus(f"{status} is not a status that a worker reports.")
+
+
+_ACTIONS: Final = {
+    Step.START: "PLEASE_START",
+    Step.FETCH_APP: "PLEASE_DOWNLOAD_APP",
+    Step.FETCH_DATA: "PLEASE_DOWNLOAD_DATA",
+    Step.COMPUTE: "PLEASE_COMPUTE",
+    Step.CHECK: "PLEASE_CONTRIBUTE",
+    Step.CONTRIBUTE: "PLEASE_CONTRIBUTE",
+    Step.REVEAL: "PLEASE_REVEAL",
+    Step.UPLOAD: "PLEASE_UPLOAD",
+    Step.COMPLETE: "PLEASE_COMPLETE",
+}
+
+
+def next_action(due: WorkerCommand | None) -> str:
+    """The worker's next action in v9 words."""
+    match due:
+        case None:
+            return "PLEASE_WAIT"
+        case Abort():
+            return "PLEASE_ABORT"
+        case Do(step=step):
+            return _ACTIONS[step]

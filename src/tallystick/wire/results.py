@@ -1,0 +1,214 @@
+"""The result store's interface: the link on chain, the bodies, and the client.
+
+Routes and bodies are those of the v9 result proxy. `PUT /v1/results/{task}` is ours: it takes
+the zip as it is, whereas the v9 body carries it in Base64, inside JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import anyio
+import httpx2
+from eth_hash.auto import keccak
+
+from tallystick import __version__
+from tallystick.engine import timing
+from tallystick.engine.errors import Refused, Unavailable
+from tallystick.poco.contribution import authorization_hash
+from tallystick.poco.values import Address, DealId, Hash, TaskId
+from tallystick.wire.authorization import Body, WorkerpoolAuthorization
+
+IPFS: Final = "ipfs"
+_CHUNK: Final = 1 << 18
+_LONGEST_ANSWER: Final = 1 << 16
+"""Bytes. A store may be a stranger's, whom a deal names: its answers are short, or refused."""
+
+SignMessage = Callable[[Hash], bytes]
+"""A wallet's personal signature (EIP-191) of a hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a result is, as `finalize` puts it on chain."""
+
+    storage: str
+    """`ipfs`, `dropbox`, or `ethereum` for a callback."""
+    location: str
+    """For `ipfs` the path /ipfs/… at any gateway that has it."""
+
+
+def result_link(storage: str, location: str) -> bytes:
+    """The bytes for the chain; official clients and v9 peers read exactly this text."""
+    return f'{{ "storage": "{storage}", "location": "{location}" }}'.encode()
+
+
+def parse_link(results: bytes) -> Link | None:
+    """What the `results` of a finalized task say; None when it is no link."""
+    try:
+        said = json.loads(results)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    storage, location = said.get("storage"), said.get("location")
+    if not isinstance(storage, str) or not isinstance(location, str):
+        return None
+    return Link(storage, location)
+
+
+class ResultModel(Body):
+    """`POST /v1/results` without its `zip`, which is never read into memory as a whole."""
+
+    chain_task_id: TaskId
+    deal_id: DealId | None = None
+    task_index: int = 0
+    determinist_hash: str | None = None
+    enclave_signature: str | None = None
+
+
+def access_message(reader: Address, store_url: str, challenge: str) -> Hash:
+    """What a beneficiary signs (EIP-191) to read from a private store.
+
+    The store's address is part of it, so that one store cannot use the answer at another.
+    """
+    text = f"Let {reader} read its results at {store_url}: {challenge}"
+    return Hash(keccak(text.encode()))
+
+
+class ResultsClient:
+    """A worker's, scheduler's or requester's connection to a result store.
+
+    Every call raises `Unavailable` when the store does not answer or is not ready, and
+    `Refused` when it says no for good.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        """Raises `Refused` when `base_url` is no address: deals name stores as well."""
+        self.url = base_url.rstrip("/")
+        try:
+            self._http = httpx2.AsyncClient(
+                base_url=self.url,
+                timeout=httpx2.Timeout(10.0, read=60.0, write=60.0),
+                headers={"user-agent": f"tallystick/{__version__}"},
+            )
+        except httpx2.InvalidURL as problem:
+            raise Refused(f"{base_url[:200]!r} is no result store: {problem}.") from problem
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def location(self, task: TaskId) -> str | None:
+        """Where the result of `task` is (/ipfs/…), None while there is none."""
+        answer = await self._ask("GET", f"/v1/results/{task}/ipfshash")
+        if answer.status_code == 404:
+            return None
+        return f"/ipfs/{self._word(answer)}"
+
+    async def holds(self, task: TaskId) -> bool:
+        """Whether the store has the result of `task`."""
+        return await self.location(task) is not None
+
+    async def deliver(
+        self,
+        authorization: WorkerpoolAuthorization,
+        sign_message: SignMessage,
+        archive: Path,
+    ) -> str:
+        """Bring the zip `archive` to the store, unless it is there; returns its location."""
+        timing.sent("upload")
+        task = authorization.chain_task_id
+        if known := await self.location(task):
+            return known
+        token = await self.token(authorization, sign_message)
+        return await self.upload(task, archive, token=token)
+
+    async def token(
+        self, authorization: WorkerpoolAuthorization, sign_message: SignMessage
+    ) -> str:
+        """Permission to upload, for the worker that the pool has authorized."""
+        signed = authorization_hash(
+            authorization.worker_wallet,
+            authorization.chain_task_id,
+            authorization.enclave_challenge,
+        )
+        answer = await self._ask(
+            "POST",
+            "/v1/results/token",
+            content=authorization.json_bytes(),
+            headers={
+                "authorization": "0x" + sign_message(signed).hex(),
+                "content-type": "application/json",
+            },
+        )
+        return self._word(answer)
+
+    async def upload(self, task: TaskId, archive: Path, *, token: str) -> str:
+        """Send the zip as a stream; returns its location."""
+        answer = await self._ask(
+            "PUT",
+            f"/v1/results/{task}",
+            content=_content(archive),
+            headers={"authorization": token, "content-type": "application/zip"},
+        )
+        return self._word(answer)
+
+    async def access(self, reader: Address, sign_message: SignMessage) -> str:
+        """The `Authorization` with which `reader` may download its results for a while."""
+        answer = await self._ask("GET", "/v1/results/challenge")
+        challenge = self._word(answer)
+        signature = sign_message(access_message(reader, self.url, challenge))
+        return f"{challenge} {reader} 0x{signature.hex()}"
+
+    async def _ask(self, verb: str, path: str, **request: Any) -> httpx2.Response:
+        try:
+            async with self._http.stream(verb, path, **request) as answer:
+                return httpx2.Response(answer.status_code, content=await self._all(answer))
+        except httpx2.HTTPError as trouble:
+            reason = str(trouble) or type(trouble).__name__
+            raise Unavailable(
+                f"The result store at {self.url} did not answer: {reason}."
+            ) from trouble
+
+    async def _all(self, answer: httpx2.Response) -> bytes:
+        content = b""
+        async for chunk in answer.aiter_bytes():
+            content += chunk
+            if len(content) > _LONGEST_ANSWER:
+                raise Refused(f"The result store at {self.url} does not stop talking.")
+        return content
+
+    def _word(self, answer: httpx2.Response) -> str:
+        """The text of an answer that is one word: a token, a place, a challenge."""
+        word = self._accepted(answer).text.strip()
+        if not (word.isascii() and word.isprintable()):
+            raise Refused(f"The result store at {self.url} answers {word[:100]!r}.")
+        return word
+
+    def _accepted(self, answer: httpx2.Response) -> httpx2.Response:
+        if answer.is_success:
+            return answer
+        said = f"({answer.status_code}) {answer.text[:300]}".strip()
+        if answer.is_server_error or answer.status_code in (408, 425, 429):
+            raise Unavailable(f"The result store at {self.url} is not ready: {said}")
+        raise Refused(f"The result store at {self.url} refused: {said}")
+
+
+async def _content(archive: Path) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(archive, "rb") as stream:
+        while chunk := await stream.read(_CHUNK):
+            yield chunk

@@ -1,0 +1,135 @@
+"""A worker of a market that the test itself starts, kills and looks into."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import anyio
+from anyio.abc import Process
+from market_lab import Lab
+
+from tallystick.devnet.places import Places
+from tallystick.engine.journal import Journal
+from tallystick.lifecycle.facts import Fact
+from tallystick.poco.values import TaskId
+
+USUAL = ("-m", "tallystick", "worker", "start", "--config")
+DYING = (str(Path(__file__).with_name("dying_worker.py")),)
+
+
+@dataclass
+class OwnWorker:
+    """One worker's process. The market has its settings, but did not start it."""
+
+    lab: Lab
+    name: str = "worker-1"
+    deaths: int = 0
+    process: Process | None = None
+    config: Path = field(init=False)
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = Places(self.lab.market.data)
+        self.config, self.log = places.config(self.name), places.logs / f"{self.name}.log"
+
+    @property
+    def home(self) -> Path:
+        return Places(self.lab.market.data).data("workers") / self.name
+
+    def change(self, **settings: str) -> None:
+        """Change settings that are strings."""
+        lines = self.config.read_text().splitlines()
+        kept = [line for line in lines if line.partition(" =")[0] not in settings]
+        new = [f"{key} = {value}" for key, value in settings.items()]
+        self.config.write_text("\n".join(kept + new) + "\n")
+
+    async def start(self, program: Iterable[str] = USUAL) -> Process:
+        with self.log.open("ab") as log:
+            self.process = await anyio.open_process(
+                [sys.executable, *program, str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        return self.process
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Its exit code after this signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        with anyio.fail_after(30):
+            return await self.process.wait()
+
+    async def die_again_and_again(self) -> None:
+        """Start it whenever it was killed."""
+        while True:
+            process = await self.start(DYING)
+            try:
+                code = await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+            assert code == -signal.SIGKILL, self.log.read_text()[-3000:]
+            self.deaths += 1
+
+    def doomed(self, *moments: str) -> None:
+        """When it will be killed; see `dying_worker`."""
+        self.config.with_suffix(".deaths").write_text("\n".join(moments))
+
+    @property
+    def still_doomed(self) -> list[str]:
+        return self.config.with_suffix(".deaths").read_text().split("\n")
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def facts(self, task: TaskId) -> list[Any]:
+        """What its journal tells of a task."""
+        journal = Journal[Fact](self.home / "journal.db", get_args(Fact))
+        try:
+            return [entry.fact for entry in journal.read(stream=str(task))]
+        finally:
+            journal.close()
+
+    def signed(self, task: TaskId, call: str) -> set[bytes]:
+        """The calldata of every transaction for `task` that is in its book, by what it does."""
+        with closing(sqlite3.connect(self.home / "transactions.db")) as book:
+            rows = book.execute("SELECT data, what FROM entry").fetchall()
+        about = (data for data, what in rows if what.startswith(call))
+        return {data for data in about if data[4:36] == bytes(task)}
+
+
+@asynccontextmanager
+async def mortal(lab: Lab) -> AsyncIterator[OwnWorker]:
+    """A worker that lives until the block is left, however often it is killed."""
+    worker = OwnWorker(lab)
+    worker.doomed()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.die_again_and_again)
+        try:
+            await lab.workers_are_back(1)
+            yield worker
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def usual(lab: Lab, name: str = "worker-1", **settings: str) -> AsyncIterator[OwnWorker]:
+    """A worker as it is shipped."""
+    worker = OwnWorker(lab, name)
+    worker.change(**settings)
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        if worker.process is not None and worker.process.returncode is None:
+            worker.process.kill()
+            await worker.process.wait()

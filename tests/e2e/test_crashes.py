@@ -1,0 +1,95 @@
+"""SIGKILL in the middle of a task: what was promised still happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from market_lab import TINY, Lab, market_lab
+
+from tallystick.devnet.packages import PocoPackages
+
+pytestmark = pytest.mark.anyio
+
+POOL, APP = 1_000_000_000, 100_000_000
+
+
+def happened(kind: str, step: str = "") -> Callable[[dict[str, Any]], bool]:
+    """Whether a story tells of a fact of this kind (and step)."""
+
+    def met(story: dict[str, Any]) -> bool:
+        return any(f["kind"] == kind and step in f["text"] for f in story["facts"])
+
+    return met
+
+
+async def killed_when(
+    lab: Lab, victim: str, met: Callable[[dict[str, Any]], bool]
+) -> dict[str, int]:
+    """The gains of a task during which `victim` was killed as soon as `met` held."""
+    bought = await lab.buy("digits")
+    (task,) = bought.tasks
+    await lab.until(task, met)
+    lab.kill(victim)
+    ending = await lab.see(bought)
+    assert ending.paid
+    assert lab.leftovers(task) == []
+    return lab.gains(ending)
+
+
+EXPECTED = {
+    "requester": -POOL - APP,
+    "app-owner": APP,
+    "scheduler": POOL // 100,
+    "worker-1": POOL * 99 // 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [
+        ("worker-1", happened("Began", "compute")),
+        pytest.param("worker-1", happened("Computed"), marks=pytest.mark.long),
+        pytest.param("worker-1", happened("Contributed"), marks=pytest.mark.long),
+        pytest.param("worker-1", happened("UploadRequested"), marks=pytest.mark.long),
+        ("scheduler", happened("Assigned")),
+        pytest.param("scheduler", happened("Revealed"), marks=pytest.mark.long),
+        pytest.param("chain", happened("Assigned"), marks=pytest.mark.long),
+        ("chain", happened("Contributed")),
+    ],
+    ids=[
+        "worker computing",
+        "worker before its vote",
+        "worker before its reveal",
+        "worker before its upload",
+        "scheduler after assigning",
+        "scheduler before finalizing",
+        "chain before the vote",
+        "chain before the reveal",
+    ],
+)
+async def test_a_task_outlives_the_death_of_anybody(
+    poco_packages: PocoPackages,
+    executor: str,
+    tmp_path: Path,
+    victim: str,
+    moment: Callable[[dict[str, Any]], bool],
+):
+    async with market_lab(tmp_path, workers=1, executor=executor) as lab:
+        assert await killed_when(lab, victim, moment) == EXPECTED
+
+
+async def test_a_worker_killed_while_its_app_runs_leaves_nothing_running(
+    poco_packages: PocoPackages, executor: str, tmp_path: Path, cache: Path
+):
+    async with market_lab(tmp_path, workers=1, executor=executor) as lab:
+        image = lab.shelve("mischief", cache)
+        bought = await lab.buy(image, "endless", category=TINY)
+        (task,) = bought.tasks
+        await lab.until(task, happened("Began", "compute"))
+        lab.kill("worker-1")
+        ending = await lab.see(bought)
+        assert not ending.paid
+        assert lab.leftovers(task) == []

@@ -1,0 +1,329 @@
+"""Names of statuses by what really causes them: real processes, a real chain, real apps.
+
+Deadlines are passed by moving the chain's clock, never by waiting for them.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import anyio
+import pytest
+from anyio import to_thread
+from market_lab import DEV, Lab, market_lab, only, wallet_of
+from own_worker import DYING, OwnWorker, usual
+from test_operator import Operator
+from test_stopping import THREE, facts
+
+from tallystick.devnet.console import Console
+from tallystick.devnet.packages import PocoPackages
+from tallystick.lifecycle.agenda import UPLOAD_PERIOD
+from tallystick.poco.params import DealParams, encode_params
+from tallystick.poco.values import Hash, TaskId
+from tallystick.requester.accounts import deposit, withdraw
+from tallystick.requester.assets import register_app
+
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
+
+UNIT = 60
+"""Seconds of the category that all tasks here have: final deadlines are ten of them away."""
+CANT_STAKE = "CANT_CONTRIBUTE_SINCE_STAKE_TOO_LOW"
+
+
+@pytest.fixture(scope="module")
+async def lab(
+    poco_packages: PocoPackages, executor: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Lab]:
+    folder = tmp_path_factory.mktemp("market")
+    options: dict[str, Any] = {"workers": 3, "executor": executor, "alive": 0}
+    async with market_lab(folder, children=only(), **options) as lab:
+        yield lab
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers whatever is asked with the status that its path begins with."""
+
+    def _answer(self) -> None:
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = do_PUT = do_HEAD = _answer
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@asynccontextmanager
+async def pausing(lab: Lab, moment: str) -> AsyncIterator[OwnWorker]:
+    """A worker that is stopped, as by SIGSTOP, right after what it writes down."""
+    worker = OwnWorker(lab)
+    worker.doomed(f"pause after {moment}")
+    await worker.start(DYING)
+    try:
+        await lab.workers_are_back(1)
+        yield worker
+    finally:
+        assert worker.process is not None
+        if worker.process.returncode is None:
+            worker.process.kill()
+            await worker.process.wait()
+
+
+async def paused(worker: OwnWorker) -> None:
+    assert worker.process is not None
+    with anyio.fail_after(60):
+        while not _is_stopped(worker.process.pid):  # noqa: ASYNC110 (another process)
+            await anyio.sleep(0.05)
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def go_on(worker: OwnWorker, number: int = signal.SIGCONT) -> None:
+    assert worker.process is not None
+    worker.process.send_signal(number)
+
+
+def has(name: str, vocabulary: str = "seed") -> Callable[[dict[str, Any]], bool]:
+    """Whether a replicate of a story is called that at the moment."""
+    return lambda story: any(each[vocabulary] == name for each in story["replicates"])
+
+
+async def lived(lab: Lab, task: TaskId, name: str = "worker-1") -> list[str]:
+    """Every status that the scheduler ever knew of a replicate, as v9 names them."""
+    who = lab.market.accounts[name]
+    answer = await lab.http.get(f"{lab.market.scheduler_url}/tasks/{task}/replicates/{who}")
+    return [each["status"] for each in answer.json()["statusUpdateList"]]
+
+
+async def ask(lab: Lab, method: str, *params: Any) -> Any:
+    """What the node answers to its operator."""
+
+    def call() -> Any:
+        with Console(lab.market.rpc_url) as console:
+            return console.call(method, *params)
+
+    return await to_thread.run_sync(call)
+
+
+async def later(lab: Lab, seconds: int) -> None:
+    """The chain's clock goes on at once."""
+    await ask(lab, "evm_increaseTime", seconds)
+    await ask(lab, "anvil_mine", "0x1")
+
+
+async def over(lab: Lab, task: TaskId) -> None:
+    """Nobody ends it any more: after the last deadline the scheduler claims it."""
+    await later(lab, 10 * UNIT + 1)
+    await lab.until(task, lambda story: story["status"] == "FAILED")
+
+
+async def told_by_worker(
+    lab: Lab, task: TaskId, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """The same by `tally worker tasks --json`, in the names of the operator's page."""
+    told = await Operator(lab, "worker-1", capsys).asks("tasks", str(task))
+    return [name for row in told["statuses"] for name in row["seed"]]
+
+
+async def test_an_image_that_its_registry_does_not_have(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+):
+    registry = lab.market.registry_url.removeprefix("http://")
+    image, digest = f"{registry}/tallystick/gone:1", Hash(b"\x22" * 32)
+    app = await register_app(
+        lab.session, lab.requester, name="gone", image=image, digest=digest
+    )
+    async with usual(lab) as worker:
+        await lab.workers_are_back(1)
+        ending = await lab.see(await lab.buy(str(app), category=DEV))
+        names = ["APP_DOWNLOADING", "APP_DOWNLOAD_FAILED"]
+        assert set(names) <= {*await lived(lab, ending.task)}
+        assert set(names) <= {*await told_by_worker(lab, ending.task, capsys)}
+        assert await worker.end() == 0
+
+
+async def test_an_input_that_its_server_does_not_have(
+    lab: Lab, refusing: str, capsys: pytest.CaptureFixture[str]
+):
+    async with usual(lab) as worker:
+        await lab.workers_are_back(1)
+        inputs = (f"{refusing}/404/nothing.txt",)
+        ending = await lab.see(await lab.buy("words", category=DEV, inputs=inputs))
+        names = ["DATA_DOWNLOADING", "DATA_DOWNLOAD_FAILED"]
+        assert set(names) <= {*await lived(lab, ending.task)}
+        assert set(names) <= {*await told_by_worker(lab, ending.task, capsys)}
+        assert await worker.end() == 0
+
+
+async def test_an_app_that_leaves_nothing(
+    lab: Lab, cache: Path, capsys: pytest.CaptureFixture[str]
+):
+    image = lab.shelve("mischief", cache)
+    async with usual(lab) as worker:
+        await lab.workers_are_back(1)
+        (task,) = (await lab.buy(image, "silent", category=DEV)).tasks
+        await lab.until(task, has("COMPUTE_FAILED"))
+        assert (await lived(lab, task))[-2:] == ["COMPUTING", "COMPUTE_FAILED"]
+        assert (await told_by_worker(lab, task, capsys))[-1] == "COMPUTE_FAILED"
+        await over(lab, task)
+        assert await worker.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("moment", "name", "modern"),
+    [
+        ("Computed", CANT_STAKE, "CONTRIBUTE_FAILED"),
+        ("Checked", "CONTRIBUTE_FAILED", "CONTRIBUTE_FAILED"),
+    ],
+)
+async def test_a_deposit_withdrawn_before_the_vote(
+    lab: Lab, capsys: pytest.CaptureFixture[str], moment: str, name: str, modern: str
+):
+    """Before the check it is noticed; after it, the contract refuses the vote."""
+    owner = wallet_of(lab.market, "worker-1")
+    free, _ = await lab.stake("worker-1")
+    async with pausing(lab, moment) as worker:
+        (task,) = (await lab.buy("digits", category=DEV)).tasks
+        await paused(worker)
+        await withdraw(lab.session, owner, free)
+        go_on(worker)
+        try:
+            await lab.until(task, has(name))
+        finally:
+            await deposit(lab.session, owner, free)
+        assert (await lived(lab, task))[-1] == modern
+        assert (await told_by_worker(lab, task, capsys))[-1] == name
+        await over(lab, task)
+        assert await worker.end() == 0
+
+
+async def test_a_worker_that_is_killed_and_started_anew_recovers(lab: Lab, cache: Path):
+    image = lab.shelve("mischief", cache)
+    async with usual(lab) as worker:
+        await lab.workers_are_back(1)
+        (task,) = (await lab.buy(image, "endless", category=DEV)).tasks
+        await lab.until(task, lambda story: facts(story, "Began", "compute") == 1)
+        assert await worker.end(signal.SIGKILL) == -signal.SIGKILL
+        await worker.start()
+        await lab.until(task, lambda story: facts(story, "Recovering") == 1)
+        assert "RECOVERING" in await lived(lab, task)
+        with anyio.fail_after(20):
+            while worker.said().count("all set") < 2:  # noqa: ASYNC110 (a process)
+                await anyio.sleep(0.1)
+        assert await worker.end() == 0
+    await over(lab, task)
+
+
+async def test_a_worker_that_is_stopped_after_its_vote_reveals_too_late(lab: Lab):
+    async with usual(lab) as first:
+        await lab.workers_are_back(1)
+        bought = await lab.buy("corpus", "generator", trust=THREE, category=DEV)
+        (task,) = bought.tasks
+        await lab.until(task, lambda story: facts(story, "Contributed") == 1)
+        go_on(first, signal.SIGSTOP)
+        async with usual(lab, "worker-2") as second, usual(lab, "worker-3") as third:
+            await lab.until(task, lambda story: facts(story, "Revealed") == 2)
+            await later(lab, 2 * UNIT + 1)
+            await lab.until(task, has("REVEAL_TIMEOUT"))
+            go_on(first)
+            ending = await lab.see(bought)
+            for worker in (first, second, third):
+                assert await worker.end() == 0
+    assert ending.paid
+    assert lab.gains(ending)["worker-1"] < 0
+    assert (await lived(lab, task))[-1] == "FAILED"
+
+
+async def test_a_winner_that_is_stopped_does_not_begin_its_upload(lab: Lab):
+    async with pausing(lab, "Revealed") as worker:
+        bought = await lab.buy("digits", category=DEV)
+        (task,) = bought.tasks
+        await paused(worker)
+        await lab.until(task, has("RESULT_UPLOAD_REQUESTED"))
+        await later(lab, UPLOAD_PERIOD + 1)
+        await lab.until(task, has("RESULT_UPLOAD_REQUEST_FAILED"))
+        go_on(worker)
+        assert (await lab.see(bought)).paid, "late is better than never"
+        assert await worker.end() == 0
+
+
+async def test_a_result_store_that_only_answers_500(lab: Lab, refusing: str):
+    params = encode_params(DealParams(storage_provider="ipfs", storage_proxy=f"{refusing}/500"))
+    async with usual(lab) as worker:
+        await lab.workers_are_back(1)
+        (task,) = (await lab.buy("digits", category=DEV, params=params)).tasks
+        await lab.until(task, has("RESULT_UPLOADING"))
+        await later(lab, UPLOAD_PERIOD + 1)
+        await lab.until(task, has("RESULT_UPLOAD_FAILED"))
+        assert "is not ready: (500)" in worker.said()
+        assert (await lived(lab, task))[-1] == "RESULT_UPLOAD_FAILED"
+        await over(lab, task)
+        assert await worker.end() == 0
+
+
+async def test_a_wallet_that_is_empty_when_its_vote_is_due(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+):
+    me = str(lab.market.accounts["worker-1"])
+    async with pausing(lab, "Computed") as worker:
+        (task,) = (await lab.buy("digits", category=DEV)).tasks
+        await paused(worker)
+        full = await ask(lab, "eth_getBalance", me, "latest")
+        await ask(lab, "anvil_setBalance", me, "0x1")
+        go_on(worker)
+        await lab.until(task, has("OUT_OF_GAS"))
+        await ask(lab, "anvil_setBalance", me, full)
+        told = await told_by_worker(lab, task, capsys)
+        assert told[-2:] == ["CAN_CONTRIBUTE", "OUT_OF_GAS"]
+        await over(lab, task)
+        assert await worker.end() == 0
+
+
+async def test_a_vote_that_too_few_others_join(lab: Lab, capsys: pytest.CaptureFixture[str]):
+    async with usual(lab) as worker:
+        await lab.workers_are_back(1)
+        (task,) = (await lab.buy("digits", trust=THREE, category=DEV)).tasks
+        await lab.until(task, lambda story: facts(story, "Contributed") == 1)
+        await over(lab, task)
+        await lab.until(task, has("ABORTED_ON_CONTRIBUTION_TIMEOUT"))
+        assert (await lived(lab, task))[-1] == "ABORTED"
+        told = await told_by_worker(lab, task, capsys)
+        assert told[-2:] == ["CONTRIBUTED", "ABORTED_ON_CONTRIBUTION_TIMEOUT"]
+        assert await worker.end() == 0
+
+
+async def test_a_worker_that_is_stopped_is_lost_and_another_decides(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+):
+    """It is stopped with its assignment, for longer than the pool waits for a sign of life."""
+    async with pausing(lab, "Assigned") as worker:
+        bought = await lab.buy("digits", category=DEV)
+        (task,) = bought.tasks
+        await paused(worker)
+        await lab.until(task, has("WORKER_LOST"))
+        async with usual(lab, "worker-2") as second:
+            await lab.until(task, lambda story: story["status"] == "COMPLETED")
+            go_on(worker)
+            assert (await lab.see(bought)).paid
+            told = await told_by_worker(lab, task, capsys)
+            assert told[-1] == "ABORTED_ON_CONSENSUS_REACHED"
+            assert "WORKER_LOST" in await lived(lab, task)
+            assert await second.end() == 0
+        assert await worker.end() == 0
