@@ -122,8 +122,7 @@ async def test_confirmations_keep_a_reorg_from_being_noticed(lab: Lab, lab_rpc: 
         lab.call("anvil_reorg", 1, [])
         lab.ring(3)
         lab.mine(2)
-        await anyio.sleep(0.3)
-        assert story.numbers == [1]
+        await story.until(lambda s: s.numbers == [1])
         lab.mine(1)
         await story.until(lambda s: s.numbers == [1, 3])
     assert story.rollbacks == []

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import socket
 import tarfile
 import threading
 from collections.abc import Callable
@@ -122,6 +123,12 @@ class Shop:
                 if self.command == "GET":
                     self.wfile.write((body or b"")[: shop.cut])
                 self.close_connection = shop.cut is not None
+                if self.close_connection:
+                    # Both sides say goodbye: a reset could take back what is on its way.
+                    self.wfile.flush()
+                    self.connection.shutdown(socket.SHUT_WR)
+                    self.connection.settimeout(10)
+                    self.rfile.read()
 
             do_HEAD = do_GET
 
