@@ -22,6 +22,8 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 PURE = ("tests/poco", "tests/lifecycle", "tests/engine", "tests/sim")
 SHORT = ("-m", "not long")
+SECOND_TRY = ("--reruns", "1", "-rR")
+"""Real processes on a busy machine may be late. What needed it is listed at the end."""
 USAGE = """\
 ./tally check               format, lint, types, imports and the pure tests; under a minute
 ./tally test                the suite: the same checks, then every test but the long ones
@@ -213,12 +215,12 @@ def test(arguments: Sequence[str]) -> int:
     chosen = [argument for argument in arguments if argument != "--all"]
     complete = "--all" in arguments
     failed = [] if install_system_packages() else ["system packages"]
-    side_by_side: list[str] = []
+    whole_run: list[str] = []
     if not chosen:
         failed += run_checks()
         failed += run_other_pythons() if complete else []
-        side_by_side = parallel()
-    if run_pytest([*([] if complete else SHORT), *side_by_side, *chosen]) != 0:
+        whole_run = [*parallel(), *SECOND_TRY]
+    if run_pytest([*([] if complete else SHORT), *whole_run, *chosen]) != 0:
         failed.append("tests")
     return _verdict("test", failed)
 
