@@ -57,11 +57,12 @@ def test_the_clock_follows_the_wall_again(chain, tmp_path):
     memory = Memory(tmp_path / "state.gz")
     memory.save(chain.console)
     chain.node.kill()
-    time.sleep(1.1)
+    time.sleep(2.1)
     with restarted(chain, memory, tmp_path) as node:
+        earliest = time.time()
         node.console.call("evm_mine")
         block = node.console.call("eth_getBlockByNumber", "latest", False)
-        assert abs(int(block["timestamp"], 16) - time.time()) < 1.5
+        assert earliest - 1.5 < int(block["timestamp"], 16) < time.time() + 1.5
 
 
 def test_after_time_travel_the_clock_still_goes_forward(chain, tmp_path):
@@ -73,7 +74,7 @@ def test_after_time_travel_the_clock_still_goes_forward(chain, tmp_path):
     with restarted(chain, memory, tmp_path) as node:
         node.console.call("evm_mine")
         block = node.console.call("eth_getBlockByNumber", "latest", False)
-        assert before < int(block["timestamp"], 16) <= before + 3
+        assert before < int(block["timestamp"], 16) < before + 3_600
 
 
 @pytest.mark.anyio
