@@ -1,7 +1,8 @@
 """A PostgreSQL server of the tests' own: one a test process, and an empty database a test.
 
 It runs as an ordinary user on a unix socket in a temporary folder, with fsync on as in
-production, and dies with the process that started it. Import `postgres_url` where a test wants a database:
+production, and dies with the process that started it. Import `postgres_url` where a test
+wants a database:
 
     from postgres_lab import postgres_url
 
