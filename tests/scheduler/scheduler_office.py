@@ -18,8 +18,8 @@ from tallystick.engine.journal import ChainRef, Journal
 from tallystick.lifecycle.facts import Fact, Initialized, Ordered
 from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import DealId, Tag, TaskId
-from tallystick.scheduler.app import _app
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.front import front
 from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
 from tallystick.scheduler.roster import Roster
 from tallystick.wire.auth import login_digest
@@ -132,7 +132,7 @@ async def opened(chain: Any, folder: Path, rpc: Rpc) -> Office:
     async def is_uploaded(task: TaskId, link: str) -> bool:
         return (str(task), link) in stored
 
-    app = _app(settings(chain, folder), pool, journal, is_uploaded)
+    app = front(settings(chain, folder), pool, journal, is_uploaded)
     http = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url="http://pool", timeout=30
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,7 +21,6 @@ from tallystick.scheduler import story
 from tallystick.scheduler.asked import Cursor, Patience
 from tallystick.scheduler.hanging import unless_hung_up
 from tallystick.scheduler.logs import LogBook
-from tallystick.scheduler.pool import Pool
 from tallystick.scheduler.roster import WalletTaken
 from tallystick.wire.auth import Challenges, Tokens, Unauthorized
 from tallystick.wire.authorization import SignatureBody
@@ -38,6 +37,9 @@ from tallystick.wire.scheduler import (
     StatusUpdate,
     WorkerModel,
 )
+
+if TYPE_CHECKING:
+    from tallystick.scheduler.pool import Pool
 
 log = logging.getLogger(__name__)
 

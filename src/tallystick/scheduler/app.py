@@ -14,7 +14,6 @@ import anyio
 from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
-from tallystick import __version__
 from tallystick.chain.abi import topic
 from tallystick.chain.contracts import SCHEDULER_NOTICE
 from tallystick.chain.follow import Follower, NoteCursor
@@ -30,24 +29,18 @@ from tallystick.engine.engine import Engine
 from tallystick.engine.journal import ChainRef, Journal
 from tallystick.engine.settings import load, secret
 from tallystick.lifecycle.facts import Fact, Ordered
-from tallystick.scheduler import api, page, public
 from tallystick.scheduler.config import SchedulerConfig
-from tallystick.scheduler.logs import LogBook
+from tallystick.scheduler.front import front
 from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
 from tallystick.scheduler.roster import Roster
 from tallystick.scheduler.steps import PoolSteps
-from tallystick.scheduler.story import tell
 from tallystick.scheduler.uploads import Uploads
 from tallystick.wire import serving
-from tallystick.wire.auth import Challenges, Tokens, key_file
 from tallystick.wire.results import ResultsClient
-from tallystick.wire.scheduler import ChainConfig, PublicConfig
 from tallystick.wire.stopping import until_stopped
 
 log = logging.getLogger(__name__)
 
-_LARGEST_BODY = 2 << 20
-"""Bytes that a worker may send at once: two logs of 100,000 characters fit well."""
 _LARGEST_BAG = 10_000
 """Tasks of one deal that are taken up. A deal may claim 2**53 of them, at no cost where the
 price is zero; the requester gets its money back for what is left."""
@@ -138,7 +131,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     )
     results = await stack.enter_async_context(ResultsClient(config.results_url))
     uploads = Uploads(engine.states, results)
-    app = _app(config, pool, journal, uploads.has)
+    app = front(config, pool, journal, uploads.has)
     return Parts(config, journal, pool, follower, sender, heads, app)
 
 
@@ -206,54 +199,3 @@ def _births(
             await checkpoint()  # workers are answered meanwhile
 
     return take
-
-
-def _app(
-    config: SchedulerConfig, pool: Pool, journal: Journal[Fact], is_uploaded: api.IsUploaded
-) -> FastAPI:
-    logs, known = LogBook(config.data_dir / "logs.db"), pool.hub.domain.chain_id
-    app = FastAPI(
-        title="Tallystick scheduler", version=__version__, docs_url=None, redoc_url=None
-    )
-    told, chain = _introduction(config, pool)
-    app.state.desk = api.Desk(
-        pool=pool,
-        config=told,
-        chain=chain,
-        challenges=Challenges(),
-        tokens=Tokens(key_file(config.data_dir / "token.key"), pool=config.workerpool),
-        logs=logs,
-        history=lambda task: tell(journal.read(stream=str(task))),
-        is_uploaded=is_uploaded,
-    )
-    app.state.window = public.Window(
-        pool=pool,
-        journal=journal,
-        logs=logs,
-        chain_id=known,
-        lost_after=config.lost_after,
-    )
-    app.add_middleware(serving.BodyLimit, most=_LARGEST_BODY)
-    api.attach(app)
-    public.attach(app)
-    page.Page(pool, known, config.lost_after).attach(app)
-    return app
-
-
-def _introduction(config: SchedulerConfig, pool: Pool) -> tuple[PublicConfig, ChainConfig]:
-    """What workers are told of the pool and of its chain."""
-    told = PublicConfig(
-        worker_pool_address=config.workerpool,
-        scheduler_public_address=pool.wallet.address,
-        config_server_url=config.url,
-        resultRepositoryURL=config.results_url,
-        required_worker_version=config.required_worker_version,
-    )
-    chain = ChainConfig(
-        chain_id=pool.hub.domain.chain_id,
-        sidechain=config.sidechain,
-        chain_node_url=config.worker_rpc_url or config.rpc_urls[0],
-        iexec_hub_contract_address=config.hub,
-        block_time=f"PT{config.block_time:g}S",
-    )
-    return told, chain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
@@ -13,7 +14,9 @@ from tallystick.lifecycle import views
 from tallystick.lifecycle.pool import busy_slots
 from tallystick.lifecycle.stages import task_status
 from tallystick.lifecycle.task import Task
-from tallystick.scheduler.pool import Pool
+
+if TYPE_CHECKING:
+    from tallystick.scheduler.pool import Pool
 
 _TASKS = 50
 _STYLE = """

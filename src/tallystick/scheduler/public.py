@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
@@ -21,9 +21,11 @@ from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler import story
 from tallystick.scheduler.asked import Cursor, Patience
 from tallystick.scheduler.logs import LogBook
-from tallystick.scheduler.pool import Pool
 from tallystick.wire.auth import ReadingChallenges, log_challenge, log_challenge_hash
 from tallystick.wire.scheduler import PATIENCE
+
+if TYPE_CHECKING:
+    from tallystick.scheduler.pool import Pool
 
 
 @dataclass(slots=True)
