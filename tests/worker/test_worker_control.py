@@ -17,9 +17,9 @@ import pytest
 from anyio import to_thread
 
 from tallystick.engine.errors import Refused, Unavailable
-from tallystick.worker import control, remote
-from tallystick.worker.control import SOCKET, Control, number, text
-from tallystick.worker.remote import NoAnswer, NotRunning
+from tallystick.wire import control, remote
+from tallystick.wire.control import SOCKET, Control, number, text
+from tallystick.wire.remote import NoAnswer, NotRunning
 
 pytestmark = pytest.mark.anyio
 
