@@ -77,6 +77,7 @@ class Calls:
         return self._ask(f"claim {task}", contracts.CLAIM, task)
 
     def claim_array(self, tasks: Sequence[TaskId]) -> Call:
+        """Refunds several tasks, or none when one of them cannot be."""
         return self._ask(f"claim {len(tasks)} tasks", contracts.CLAIM_ARRAY, tasks)
 
     def initialize_and_claim_array(
@@ -93,6 +94,11 @@ class Calls:
         return self._ask(
             f"initialize task {index} of {deal}", contracts.INITIALIZE, deal, index
         )
+
+    def initialize_array(self, deals: Sequence[DealId], indices: Sequence[int]) -> Call:
+        """Starts several tasks, or none when one of them cannot be."""
+        what = f"initialize {len(deals)} tasks"
+        return self._ask(what, contracts.INITIALIZE_ARRAY, deals, indices)
 
     def finalize(self, task: TaskId, results: bytes, callback: bytes = b"") -> Call:
         """Ends a task whose winners have revealed and pays everybody."""

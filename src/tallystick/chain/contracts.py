@@ -19,6 +19,7 @@ FOUR_ORDERS: Final = f"({APP_ORDER},{DATASET_ORDER},{WORKERPOOL_ORDER},{REQUEST_
 MATCH_ORDERS: Final = f"matchOrders{FOUR_ORDERS}"
 SPONSOR_MATCH_ORDERS: Final = f"sponsorMatchOrders{FOUR_ORDERS}"
 INITIALIZE: Final = "initialize(bytes32,uint256)"
+INITIALIZE_ARRAY: Final = "initializeArray(bytes32[],uint256[])"
 CONTRIBUTE: Final = "contribute(bytes32,bytes32,bytes32,address,bytes,bytes)"
 REVEAL: Final = "reveal(bytes32,bytes32)"
 FINALIZE: Final = "finalize(bytes32,bytes,bytes)"

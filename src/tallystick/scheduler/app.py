@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import anyio
-from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
 from tallystick.chain.abi import topic
@@ -19,17 +17,18 @@ from tallystick.chain.contracts import SCHEDULER_NOTICE
 from tallystick.chain.follow import Follower, NoteCursor
 from tallystick.chain.heads import Heads
 from tallystick.chain.hub import Hub
-from tallystick.chain.logs import TASK_TOPICS, SchedulerNotice
+from tallystick.chain.logs import TASK_TOPICS
 from tallystick.chain.rpc import Rpc
 from tallystick.chain.sender import Fees, Sender
 from tallystick.chain.wallet import Wallet
 from tallystick.chain.watcher import Watcher
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.engine import Engine
-from tallystick.engine.journal import ChainRef, Journal
+from tallystick.engine.journal import Journal
 from tallystick.engine.settings import load, secret
-from tallystick.lifecycle.facts import Fact, Ordered
+from tallystick.lifecycle.facts import Fact
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.deals import births
 from tallystick.scheduler.front import front
 from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
 from tallystick.scheduler.roster import Roster
@@ -41,9 +40,6 @@ from tallystick.wire.stopping import until_stopped
 
 log = logging.getLogger(__name__)
 
-_LARGEST_BAG = 10_000
-"""Tasks of one deal that are taken up. A deal may claim 2**53 of them, at no cost where the
-price is zero; the requester gets its money back for what is left."""
 _CHECKS = 5.0
 """Seconds between two looks for workers that fell silent."""
 
@@ -174,28 +170,5 @@ def _follower(
         start=config.start_block,
         heads=heads,
     )
-    births = _births(config, hub, engine)
-    return Follower(hub=hub, watcher=watcher, engine=engine, clock=clock, births=births)
-
-
-def _births(
-    config: SchedulerConfig, hub: Hub, engine: PoolEngine
-) -> Callable[[SchedulerNotice], Awaitable[None]]:
-    async def take(notice: SchedulerNotice) -> None:
-        """Every task of a deal that was made for this pool is born here."""
-        if notice.workerpool != config.workerpool:
-            return
-        deal = await hub.deal(notice.deal)
-        if deal is None:
-            return
-        at = notice.at
-        ref = ChainRef(at.block, str(at.block_hash), at.index, str(at.transaction))
-        if deal.bot_size > _LARGEST_BAG:
-            log.error(
-                "%s has %d tasks; the first %d are taken", deal.id, deal.bot_size, _LARGEST_BAG
-            )
-        for index in deal.indices[:_LARGEST_BAG]:
-            engine.record(str(deal.task_id(index)), Ordered(deal, index), ref)
-            await checkpoint()  # workers are answered meanwhile
-
-    return take
+    born = births(hub, config.workerpool, engine.record)
+    return Follower(hub=hub, watcher=watcher, engine=engine, clock=clock, births=born)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
+from tallystick.chain.batches import Batches
 from tallystick.chain.calls import Call
 from tallystick.chain.hub import Hub
 from tallystick.chain.records import TaskState
@@ -22,49 +22,78 @@ from tallystick.lifecycle.agenda import (
     RequestUpload,
 )
 from tallystick.lifecycle.facts import Fact, UploadRequested
-from tallystick.poco.values import TaskId
 
 _OnChain = Initialize | Finalize | Reopen | Claim | ClaimUnopened
 
 
-@dataclass(frozen=True, slots=True)
 class PoolSteps:
     """The scheduler's hands. Calls return nothing: the chain tells what came of them."""
 
-    hub: Hub
-    sender: Sender
-    clock: ChainClock
+    def __init__(self, hub: Hub, sender: Sender, clock: ChainClock) -> None:
+        self._hub, self._sender, self._clock = hub, sender, clock
+        self._batches = Batches(hub.calls, sender)
 
     async def perform(self, command: PoolCommand) -> Fact | None:
         """Do `command`; what somebody else has done meanwhile is done."""
         if isinstance(command, RequestUpload):
-            return UploadRequested(command.worker, self.clock.now() + UPLOAD_PERIOD)
-        wanted, call = self._call(command)
+            return UploadRequested(command.worker, self._clock.now() + UPLOAD_PERIOD)
         try:
-            await self.sender.send(call)
+            await self._with_others(command)
         except Refused:
             # Trying a call is a look at the chain: it refuses what is done already.
-            if await self._state(command.task) in wanted:
-                raise
+            if await self._is_wanted(command):
+                await self._alone(command)
         return None
 
-    def _call(self, command: _OnChain) -> tuple[tuple[TaskState, ...], Call]:
-        """In which states of the task the call is still wanted, and the call."""
-        calls = self.hub.calls
+    async def _with_others(self, command: _OnChain) -> None:
+        """In one transaction with what is due for other tasks, where the contracts can."""
         match command:
             case Initialize(deal=deal, index=index):
-                return (TaskState.UNSET,), calls.initialize(deal, index)
-            case Finalize(task=task, link=link):
-                return (TaskState.REVEALING,), calls.finalize(task, link.encode())
-            case Reopen(task=task):
-                return (TaskState.REVEALING,), calls.reopen(task)
+                await self._batches.initialize(deal, index)
             case Claim(task=task):
-                return (TaskState.ACTIVE, TaskState.REVEALING), calls.claim(task)
+                await self._batches.claim(task)
             case ClaimUnopened(deal=deal, index=index):
-                return (TaskState.UNSET,), calls.initialize_and_claim_array([deal], [index])
+                await self._batches.initialize_and_claim(deal, index)
+            case Finalize() | Reopen():
+                await self._sender.send(self._call(command))
             case _:
                 assert_never(command)
 
-    async def _state(self, task: TaskId) -> TaskState:
-        known = await self.hub.task(task)
-        return TaskState.UNSET if known is None else known.state
+    async def _alone(self, command: _OnChain) -> None:
+        """What another task of its transaction may have spoilt."""
+        try:
+            await self._sender.send(self._call(command))
+        except Refused:
+            if await self._is_wanted(command):
+                raise
+
+    def _call(self, command: _OnChain) -> Call:
+        calls = self._hub.calls
+        match command:
+            case Initialize(deal=deal, index=index):
+                return calls.initialize(deal, index)
+            case Finalize(task=task, link=link):
+                return calls.finalize(task, link.encode())
+            case Reopen(task=task):
+                return calls.reopen(task)
+            case Claim(task=task):
+                return calls.claim(task)
+            case ClaimUnopened(deal=deal, index=index):
+                return calls.initialize_and_claim_array([deal], [index])
+            case _:
+                assert_never(command)
+
+    async def _is_wanted(self, command: _OnChain) -> bool:
+        known = await self._hub.task(command.task)
+        state = TaskState.UNSET if known is None else known.state
+        return state in _WANTED[type(command)]
+
+
+_WANTED: dict[type[_OnChain], tuple[TaskState, ...]] = {
+    Initialize: (TaskState.UNSET,),
+    Finalize: (TaskState.REVEALING,),
+    Reopen: (TaskState.REVEALING,),
+    Claim: (TaskState.ACTIVE, TaskState.REVEALING),
+    ClaimUnopened: (TaskState.UNSET,),
+}
+"""In which states of a task a command about it is still of use."""

@@ -1,0 +1,45 @@
+"""Deals that are made for a pool: every task of theirs is born here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from anyio.lowlevel import checkpoint
+
+from tallystick.chain.follow import Births
+from tallystick.chain.hub import Hub
+from tallystick.chain.logs import SchedulerNotice
+from tallystick.engine.journal import ChainRef
+from tallystick.lifecycle.facts import Ordered
+from tallystick.poco.values import Address
+
+log = logging.getLogger(__name__)
+
+LARGEST_BAG: Final = 10_000
+"""Tasks of one deal that are taken up. A deal may claim 2**53 of them, at no cost where the
+price is zero; the requester gets its money back for what is left."""
+
+Record = Callable[[str, Ordered, ChainRef], object]
+"""Accepts the birth of a task; what is known already, or is not ours, changes nothing."""
+
+
+def births(hub: Hub, workerpool: Address, record: Record) -> Births:
+    """What to do about the notice of a deal: `record` each of its tasks, when it is for
+    `workerpool`."""
+
+    async def take(notice: SchedulerNotice) -> None:
+        if notice.workerpool != workerpool or (deal := await hub.deal(notice.deal)) is None:
+            return
+        at = notice.at
+        ref = ChainRef(at.block, str(at.block_hash), at.index, str(at.transaction))
+        if deal.bot_size > LARGEST_BAG:
+            log.error(
+                "%s has %d tasks; the first %d are taken", deal.id, deal.bot_size, LARGEST_BAG
+            )
+        for index in deal.indices[:LARGEST_BAG]:
+            record(str(deal.task_id(index)), Ordered(deal, index), ref)
+            await checkpoint()  # workers are answered meanwhile
+
+    return take
