@@ -9,31 +9,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from typing import TypeVar
 
-from tallystick.poco.orders import AppOrder, DatasetOrder, RequestOrder, WorkerpoolOrder
-from tallystick.poco.values import FixedBytes
+from tallystick.poco.orders import AppOrder, DatasetOrder, WorkerpoolOrder
+from tallystick.wire.orders import MalformedOrder, Offer, from_json, to_json
 
-Offer: TypeAlias = AppOrder | DatasetOrder | WorkerpoolOrder
-Order: TypeAlias = Offer | RequestOrder
-
-_O = TypeVar("_O", AppOrder, DatasetOrder, WorkerpoolOrder, RequestOrder)
+__all__ = ["Book", "MalformedOrder", "Offer", "publish", "read_book", "to_json", "write_book"]
 
 _Offer = TypeVar("_Offer")
-
-_PRICES: Mapping[type[Order], str] = {
-    AppOrder: "appprice",
-    DatasetOrder: "datasetprice",
-    WorkerpoolOrder: "workerpoolprice",
-}
-
-
-class MalformedOrder(Exception):
-    """The file is no order book, or one of its orders is not complete and well-formed."""
+_O = TypeVar("_O", AppOrder, DatasetOrder, WorkerpoolOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +48,6 @@ class Book:
 
 def _with(orders: tuple[_Offer, ...], order: _Offer) -> tuple[_Offer, ...]:
     return orders if order in orders else (*orders, order)
-
-
-def to_json(order: Order) -> dict[str, str]:
-    """`order` as the official SDK writes it."""
-    return {key: _text(getattr(order, name)) for name, key in _keys(type(order)).items()}
-
-
-def from_json(kind: type[_O], value: object) -> _O:
-    """The order that `value` describes. Raises MalformedOrder naming the bad field."""
-    if not isinstance(value, dict):
-        raise MalformedOrder(f"{kind.__name__}: expected an object, found {value!r}.")
-    hints = get_type_hints(kind)
-    given = {n: _field(kind, value, k, hints[n]) for n, k in _keys(kind).items()}
-    try:
-        return kind(**given)
-    except ValueError as error:
-        raise MalformedOrder(str(error)) from error
 
 
 def read_book(path: Path) -> Book:
@@ -128,37 +99,3 @@ def _orders(kind: type[_O], values: object) -> tuple[_O, ...]:
     if not isinstance(values, list):
         raise MalformedOrder(f"expected a list of {kind.__name__}s, found {values!r}.")
     return tuple(from_json(kind, value) for value in values)
-
-
-def _keys(kind: type[Order]) -> Mapping[str, str]:
-    """Our field names, in EIP-712 order, with those of the official JSON."""
-    price = _PRICES.get(kind, "")
-    names = (field.name for field in fields(kind))
-    return {name: price if name == "price" else name.replace("_", "") for name in names}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes) and not isinstance(value, FixedBytes):
-        return "0x" + value.hex()
-    return str(value)
-
-
-def _field(kind: type[Order], value: Mapping[str, Any], key: str, hint: Any) -> Any:
-    if key not in value:
-        raise MalformedOrder(f"{kind.__name__}: the field {key!r} is missing.")
-    try:
-        return _parse(value[key], hint)
-    except (ValueError, TypeError) as error:
-        raise MalformedOrder(f"{kind.__name__}: {key} is not valid ({error}).") from error
-
-
-def _parse(value: Any, hint: Any) -> Any:
-    if hint is int:
-        if isinstance(value, bool) or (number := int(value)) < 0:
-            raise ValueError(f"{value!r} is not a whole number")
-        return number
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
-    if hint is bytes:
-        return bytes.fromhex(value.removeprefix("0x"))
-    return hint(value)
