@@ -1,0 +1,154 @@
+"""One connection to PostgreSQL that comes back by itself after the server was away.
+
+Needs the extra `tallystick[postgres]`: load it through `engine.databases` only.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import conninfo
+
+from tallystick.engine.databases import DatabaseGone
+
+Row = tuple[Any, ...]
+
+_ALWAYS: dict[str, str | int] = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds
+    "client_encoding": "utf8",
+}
+_SESSION = "-c statement_timeout=15s -c timezone=UTC"
+_LONGEST_GOODBYE = 5_000
+"""Milliseconds that the server has to end a session which lost its connection."""
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+_HELD_UP = (
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.InsufficientResources,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+"""What may be over in a while: a lock, a full disk, a server that is only a copy for now."""
+
+
+def shown(url: str) -> str:
+    """The URL for people: without its password."""
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "the database"
+    place = parts.get("host") or parts.get("hostaddr") or "localhost"
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"{parts.get('dbname') or 'the database'} at {place}{port}"
+
+
+def connect(
+    url: str, *, autocommit: bool = True, prepare: bool = True, name: str = "tallystick"
+) -> psycopg.Connection[Row]:
+    """A connection that prepares every statement.
+
+    A password that the URL lacks comes from PGPASSWORD or PGPASSFILE.
+    """
+    given = conninfo.conninfo_to_dict(url)
+    more = {key: value for key, value in _ALWAYS.items() if key not in given}
+    more["options"] = f"{given.get('options') or ''} {_SESSION}".strip()
+    whole = conninfo.make_conninfo(url, application_name=name, **more)
+    return psycopg.connect(
+        whole, autocommit=autocommit, prepare_threshold=0 if prepare else None
+    )
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Raises DatabaseGone when the server cannot be reached, or cannot do it for now."""
+    try:
+        yield
+    except (*_LOST, *_HELD_UP) as trouble:
+        first = str(trouble).strip().partition("\n")[0] or type(trouble).__name__
+        raise DatabaseGone(
+            f"{shown(url)} does not do its work ({first}): nothing was changed."
+        ) from trouble
+
+
+class Link:
+    """Runs statements, each one a transaction of its own, each one prepared.
+
+    Every statement raises DatabaseGone when the server cannot be reached. Whether a change
+    took place that was under way when the connection was lost, nobody knows: `doubt` says so,
+    and the next statement begins when the server has ended the old session.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connects. Raises DatabaseGone."""
+        self.url = url
+        self.doubt = False
+        """Whether the connection was lost with a statement under way; the owner clears it."""
+        self._name = f"tallystick {uuid.uuid4()}"
+        self._not_before = 0.0
+        self._db: psycopg.Connection[Row] | None = None
+        with reaching(url):
+            self._open()
+
+    def rows(self, statement: LiteralString, values: Sequence[Any] = ()) -> list[Row]:
+        """What a statement answers."""
+        with self.connection() as db:
+            cursor = db.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Row]]:
+        """For several statements: `with db.transaction()` makes them one change."""
+        with reaching(self.url):
+            db = self._db if self._db and not self._db.closed else self._reopen()
+            try:
+                yield db
+            except _LOST:
+                if db.closed:
+                    self.doubt = True
+                raise
+
+    def close(self) -> None:
+        """End the session."""
+        if self._db:
+            self._db.close()
+
+    def _open(self) -> psycopg.Connection[Row]:
+        self._db = connect(self.url, name=self._name)
+        weakref.finalize(self, self._db.close)
+        return self._db
+
+    def _reopen(self) -> psycopg.Connection[Row]:
+        """Half of the time at most is spent on a server that does not answer."""
+        began = time.monotonic()
+        if began < self._not_before:
+            raise psycopg.OperationalError("it did not answer a moment ago")
+        try:
+            db = self._open()
+            self._end_old_sessions(db)
+        except _LOST:
+            now = time.monotonic()
+            self._not_before = now + (now - began)
+            self.close()
+            raise
+        return db
+
+    def _end_old_sessions(self, db: psycopg.Connection[Row]) -> None:
+        """A session whose connection broke may still be at work on its last statement."""
+        ended = db.execute(
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+            " WHERE application_name = %s AND pid != pg_backend_pid()",
+            (_LONGEST_GOODBYE, self._name),
+        ).fetchall()
+        if not all(done for (done,) in ended):
+            raise psycopg.OperationalError("an old session does not end")
