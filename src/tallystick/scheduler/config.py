@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from tallystick.poco.values import Address, Wei
+from tallystick.scheduler.terms import OrderTerms, bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,24 @@ class SchedulerConfig:
     """Workers of which version may come: one, or a range like `>=9.0,<10`; empty: any."""
     lost_after: float = 30.0
     """Seconds without a sign of life after which a worker is lost."""
+    whitelist: tuple[Address, ...] = ()
+    """Wallets that may work here; empty: every one that is not blocked."""
+    required_tag: tuple[str, ...] = ()
+    """What every worker's machine has to have: tee, tdx, gpu."""
+    orders: tuple[OrderTerms, ...] = ()
+    """What the pool sells: signed, kept on offer and renewed while it runs."""
+    eth_per_rlc: Decimal | None = None
+    """What one RLC is worth in ETH. With it the gas of a deal is compared with its reward, and
+    an order that loses money is not signed; without it profit is unknown."""
+    allow_loss: bool = False
+    """Sign orders whose reward does not pay for the scheduler's gas all the same."""
+    stake_warning: int = 10
+    """Tasks of each order that the free deposit must be good for, or the operator is warned."""
+
+    def __post_init__(self) -> None:
+        bits(self.required_tag)
+        if self.eth_per_rlc is not None and not self.eth_per_rlc > 0:
+            raise ValueError("eth_per_rlc has to be more than 0")
 
     @property
     def url(self) -> str:
