@@ -13,8 +13,8 @@ from tallystick.scheduler import api, page, public
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.logs import LogBook
 from tallystick.scheduler.story import tell
-from tallystick.wire import serving
 from tallystick.wire.auth import Challenges, Tokens, key_file
+from tallystick.wire.limits import Limited, Limits
 from tallystick.wire.scheduler import ChainConfig, PublicConfig
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def front(
         chain_id=known,
         lost_after=config.lost_after,
     )
-    app.add_middleware(serving.BodyLimit, most=_LARGEST_BODY)
+    app.add_middleware(Limited, limits=Limits(body=_LARGEST_BODY))
     api.attach(app)
     public.attach(app)
     page.Page(pool, known, config.lost_after).attach(app)

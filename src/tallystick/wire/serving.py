@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Final
 
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
-from fastapi import FastAPI, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI
+
+from tallystick.wire.slow import Impatient
+from tallystick.wire.tls import Certificate
+
+log = logging.getLogger(__name__)
+
+_LONGEST_HEAD: Final = 64 << 10
+"""Bytes of a request's head before anybody looks at it; services allow less."""
 
 
 class PortTaken(Exception):
@@ -33,8 +43,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port`, 0 for any free one. Raises PortTaken."""
+def listen(host: str, port: int, *, guarded: bool = False) -> socket.socket:
+    """A socket bound to `host` and `port`, 0 for any free one. Raises PortTaken.
+
+    `guarded`: TLS is on, or a proxy in front was named. Without, an address that others can
+    reach is warned of.
+    """
+    if not guarded and not is_private(host):
+        log.warning(
+            "%s can be reached by others, and what is said there can be read and changed on"
+            " the way: set tls_cert and tls_key, or put a reverse proxy with TLS in front and"
+            " name it in trusted_proxies, or use host = 127.0.0.1.",
+            host,
+        )
     found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -48,24 +69,44 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
+def is_private(host: str) -> bool:
+    """Whether only this machine reaches what is bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 async def serve(
     app: FastAPI,
     sock: socket.socket,
     *,
+    certificate: Certificate | None = None,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on `sock` until cancelled; requests under way then have a second."""
+    """Serve `app` on `sock` until cancelled; requests under way then have a second. With a
+    `certificate` by TLS only, and SIGHUP has its files read again. Raises BadCertificate."""
+    context = certificate.context() if certificate else None
     config = uvicorn.Config(
         app,
+        http=Impatient,
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
+        proxy_headers=False,  # uvicorn would believe everybody on this machine
+        server_header=False,
+        h11_max_incomplete_event_size=_LONGEST_HEAD,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
+        ssl_context_factory=(lambda *_: context) if context else None,
     )
     server = _Server(config)
     async with anyio.create_task_group() as tasks:
+        if certificate and context:
+            tasks.start_soon(certificate.renew, context)
         tasks.start_soon(_to_its_end, server, sock)
         await server.ready.wait()
         task_status.started()
@@ -79,36 +120,3 @@ async def _to_its_end(server: _Server, sock: socket.socket) -> None:
     """Answers under way are finished, within uvicorn's limit, even when we are cancelled."""
     with anyio.CancelScope(shield=True):
         await server.serve([sock])
-
-
-class BodyLimit:
-    """Answers 413 to requests whose body is larger than a service has any use for."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        """`most`: bytes of a body."""
-        self._app, self._most = app, most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._most:
-                await Response(status_code=413)(scope, receive, send)
-                return
-        await self._app(scope, _replay(body, receive), send)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return again
