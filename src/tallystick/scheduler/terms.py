@@ -1,4 +1,4 @@
-"""What the operator wants to sell: the terms of a workerpool order, before it is signed. Pure."""
+"""What the operator wants to sell: terms of a workerpool order, before it is signed. Pure."""
 
 from __future__ import annotations
 
