@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -38,6 +38,7 @@ class Facts(Protocol[F]):
     ) -> int | None: ...
     def read(self, after: int = 0, stream: str | None = None) -> Iterable[Entry[F]]: ...
     def void_above(self, block: int) -> tuple[str, ...]: ...
+    def together(self) -> AbstractContextManager[None]: ...
     def timing(self, what: str, stream: str, due: float, sent: float) -> None: ...
     def timings(self, stream: str) -> list[tuple[str, float, float]]: ...
 
@@ -71,6 +72,9 @@ class Engine(Generic[S, F, C]):
         self._running: dict[str, dict[C, anyio.CancelScope]] = {}
         self._tasks: TaskGroup | None = None
         self._listeners: list[Callable[[Entry[F]], None]] = []
+        self._watchers: list[Callable[[str], None]] = []
+        self._unsaved: list[str] | None = None
+        """In `together`: what has to be undone if nothing can be written."""
         self._changed: dict[str, float] = {}
         self._newest = 0
         self._complaints = Complaints(log)
@@ -86,6 +90,26 @@ class Engine(Generic[S, F, C]):
         """Call `listener` with every fact that is accepted from now on."""
         self._listeners.append(listener)
 
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Call `watcher` with every stream whose state is another one, for whatever reason."""
+        self._watchers.append(watcher)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is recorded in this block is made durable at its end, at once: nothing of it may
+        be told before. When it cannot be written nothing has happened. Nothing may be awaited
+        in it, since nobody else may record meanwhile."""
+        unsaved, saved = list[str](), False
+        self._unsaved = unsaved
+        try:
+            with self._journal.together():
+                yield
+            saved = True
+        finally:
+            self._unsaved = None
+            for stream in () if saved else dict.fromkeys(unsaved):
+                self._refold(stream)
+
     def record(self, stream: str, fact: F, ref: ChainRef | None = None) -> S:
         """Accept `fact`, or raise and change nothing. A log that is known changes nothing."""
         arrived = time.time()
@@ -99,6 +123,9 @@ class Engine(Generic[S, F, C]):
             self._fold(stream, [entry.fact for entry in self._journal.read(stream=stream)])
         self._newest = max(self._newest, seq)
         self._changed[stream] = arrived
+        if self._unsaved is not None:
+            self._unsaved.append(stream)
+        self._tell(stream)
         for listener in self._listeners:
             listener(Entry(seq, stream, fact, arrived, ref))
         self.review(stream, arrived)
@@ -120,9 +147,17 @@ class Engine(Generic[S, F, C]):
         """Undo what the chain took back: everything above `block`. The streams concerned."""
         streams = self._journal.void_above(block)
         for stream in streams:
-            self._fold(stream, [entry.fact for entry in self._journal.read(stream=stream)])
-            self.review(stream)
+            self._refold(stream)
         return streams
+
+    def _refold(self, stream: str) -> None:
+        self._fold(stream, [entry.fact for entry in self._journal.read(stream=stream)])
+        self._tell(stream)
+        self.review(stream)
+
+    def _tell(self, stream: str) -> None:
+        for watcher in self._watchers:
+            watcher(stream)
 
     def review(self, stream: str, since: float | None = None) -> None:
         """Start what became due, cancel what no longer is. Call it when time has passed."""

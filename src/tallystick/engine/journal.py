@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -98,6 +98,7 @@ class Journal(Generic[F]):
         self.path = path
         self.trouble: DiskTrouble | None = None
         """Why the last attempt to write failed; None when it did not."""
+        self._joined = False
         self._db = sqlite3.connect(path)
         weakref.finalize(self, self._db.close)
         with self._change():
@@ -203,10 +204,21 @@ class Journal(Generic[F]):
         ).fetchall()
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Whatever is written in this block is one transaction, made durable at its end: all of
+        it, or nothing and DiskTrouble. Nothing may be awaited in it."""
+        with self._change():
+            self._joined = True
+            try:
+                yield
+            finally:
+                self._joined = False
+
+    @contextmanager
     def _change(self) -> Iterator[None]:
-        """One transaction: all of it, or nothing and DiskTrouble."""
+        """One transaction, or part of one: all of it, or nothing and DiskTrouble."""
         try:
-            with writing(self.path), self._db:
+            with writing(self.path), nullcontext() if self._joined else self._db:
                 yield
         except DiskTrouble as trouble:
             self.trouble = trouble

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from tallystick.engine.journal import ChainRef, Entry
@@ -56,6 +57,10 @@ class Memory:
             return (e for e in self.entries[after:] if e.seq not in self._void)
         entries = self._streams[stream]
         return (e for e in entries if e.seq > after and e.seq not in self._void)
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is in memory is always written at once."""
+        return nullcontext()
 
     def void_above(self, block: int) -> tuple[str, ...]:
         """Void every chain fact seen above `block`; the streams that must be folded again."""
