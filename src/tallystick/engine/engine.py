@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 from tallystick.engine import timing
 from tallystick.engine.complaints import Complaints
 from tallystick.engine.errors import DiskTrouble, Refused, Unavailable
+from tallystick.engine.fence import Fenced
 from tallystick.engine.journal import ChainRef, Entry
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,9 @@ class Engine(Generic[S, F, C]):
         self._changed: dict[str, float] = {}
         self._newest = 0
         self._complaints = Complaints(log)
+        self.owns: Callable[[str], bool] = lambda stream: True
+        """Whether this process records facts of a stream and works on it; the others it only
+        knows. Of streams for which this becomes another answer `adopt` or `drop` is told."""
         self.states: dict[str, S] = {}
         streams: dict[str, list[F]] = defaultdict(list)
         for entry in journal.read():
@@ -111,7 +115,10 @@ class Engine(Generic[S, F, C]):
                 self._refold(stream)
 
     def record(self, stream: str, fact: F, ref: ChainRef | None = None) -> S:
-        """Accept `fact`, or raise and change nothing. A log that is known changes nothing."""
+        """Accept `fact`, or raise and change nothing. A log that is known changes nothing.
+        Raises Fenced for a stream of another process."""
+        if not self.owns(stream):
+            raise Fenced(f"{stream} belongs to another process.")
         arrived = time.time()
         state = self._rules.advance(self.states.get(stream), fact)
         seq = self._journal.append(stream, fact, at=arrived, ref=ref)
@@ -130,6 +137,34 @@ class Engine(Generic[S, F, C]):
             listener(Entry(seq, stream, fact, arrived, ref))
         self.review(stream, arrived)
         return self.states[stream]
+
+    def learn(self, entry: Entry[F]) -> None:
+        """Take over what another process has recorded; it is in the journal already."""
+        self.states[entry.stream] = self._rules.advance(
+            self.states.get(entry.stream), entry.fact
+        )
+        self._newest = max(self._newest, entry.seq)
+        self._changed[entry.stream] = time.time()
+        self._tell(entry.stream)
+        for listener in self._listeners:
+            listener(entry)
+
+    def adopt(self, streams: Iterable[str], entries: Iterable[Entry[F]]) -> None:
+        """Fold these streams, and all that `entries` tell of, anew, since others may have
+        changed what holds of them; and work on those that are ours."""
+        told: dict[str, list[Entry[F]]] = {stream: [] for stream in streams}
+        for entry in entries:
+            told.setdefault(entry.stream, []).append(entry)
+            self._newest = max(self._newest, entry.seq)
+        for stream, facts in told.items():
+            self._fold(stream, [entry.fact for entry in facts])
+            self._tell(stream)
+            self.review(stream)
+
+    def drop(self, streams: Iterable[str]) -> None:
+        """Stop all work on streams that are not ours any more; their states stay known."""
+        for stream in streams:
+            self.review(stream)
 
     def changed(self, stream: str) -> float:
         """When the last fact of `stream` arrived here; 0 if none did since the start."""
@@ -165,7 +200,8 @@ class Engine(Generic[S, F, C]):
             return
         running = self._running.setdefault(stream, {})
         state = self.states.get(stream)
-        due = set(self._rules.agenda(state)) if state is not None else set[C]()
+        mine = state is not None and self.owns(stream)
+        due = set(self._rules.agenda(state)) if state is not None and mine else set[C]()
         for command in running.keys() - due:
             running[command].cancel()
         for command in due - running.keys():
@@ -225,7 +261,7 @@ class Engine(Generic[S, F, C]):
     def _wrote(self, stream: str, fact: F) -> bool:
         try:
             self.record(stream, fact)
-        except DiskTrouble as trouble:
+        except (DiskTrouble, Fenced) as trouble:
             self._complaints.about("The journal", trouble)
             return False
         self._complaints.over("The journal")
