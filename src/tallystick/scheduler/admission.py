@@ -11,6 +11,7 @@ from typing import Any, Final
 from tallystick.engine.journal import Journal
 from tallystick.poco.values import Address
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.wire.auth import Unauthorized
 from tallystick.wire.scheduler import WorkerModel
 from tallystick.wire.versions import SPOKEN, accepts
 
@@ -27,7 +28,7 @@ _PROPERTIES: Final[Mapping[str, str]] = {
 """What a worker says of its machine, by the tag that asks for it."""
 
 
-class NotListed(Exception):
+class NotListed(Unauthorized):
     """The wallet is none of those that may work here."""
 
 

@@ -203,6 +203,8 @@ class SchedulerClient:
         self._http = httpx2.AsyncClient(
             base_url=self.url,
             timeout=httpx2.Timeout(10.0, read=PATIENCE + 10),
+            # Signs of life go through one connection; our schedulers keep it for 75 s.
+            limits=httpx2.Limits(keepalive_expiry=30.0),
             # Loading certificates takes 30 ms and some MiB: not where no address needs them.
             verify=self.url.startswith("https:"),
             headers={"user-agent": f"tallystick/{__version__}", **named},
@@ -306,7 +308,7 @@ class SchedulerClient:
                 verb, path, headers={"authorization": f"Bearer {token}"}, **request
             )
             if answer.status_code == 409:
-                self.successor = _printable(answer.text)
+                self.successor = f"{_reason(answer)}."
                 raise WalletInUse(self.successor)
             if answer.status_code != 401:
                 return _accepted(answer)
@@ -371,15 +373,21 @@ def _printable(text: str) -> str:
     return "".join(char for char in text[:500] if char.isprintable())
 
 
+def _reason(answer: httpx2.Response) -> str:
+    """Why we are refused, in the scheduler's words where it has any."""
+    told = answer.text
+    with suppress(ValueError, RecursionError, LookupError, TypeError):
+        told = str(answer.json()["message"])
+    words = _printable(told).rstrip(". ")
+    return words or "the wallet is not on its list, or its signature was wrong"
+
+
 def _accepted(answer: httpx2.Response) -> httpx2.Response:
     path, status = answer.url.path, answer.status_code
     if answer.is_success:
         return answer
     if status in (401, 403):
-        raise Unwelcome(
-            f"The scheduler refused us at {path} ({status}): the wallet is not on its list, or"
-            " its signature was wrong."
-        )
+        raise Unwelcome(f"The scheduler refused us at {path} ({status}): {_reason(answer)}.")
     if status == 412:
         raise NotRegistered("The scheduler does not know this worker: it has to register.")
     if status in (408, 425, 429) or answer.is_server_error:
