@@ -38,6 +38,16 @@ def login_digest(challenge: str) -> Hash:
     return Hash(keccak(lenient_hex(challenge)))
 
 
+def require_signed(wallet: Address, challenge: str, signature: bytes) -> None:
+    """Raises Unauthorized unless `wallet` has signed the challenge."""
+    try:
+        signer = recover(login_digest(challenge), signature)
+    except BadSignature as problem:
+        raise Unauthorized(str(problem)) from problem
+    if signer != wallet:
+        raise Unauthorized(f"The challenge of {wallet} was signed by {signer}.")
+
+
 class Challenges:
     """One open challenge a wallet, until it is used or five minutes old."""
 
@@ -60,12 +70,7 @@ class Challenges:
         self._forget_old()
         if wallet not in self._open:
             raise Unauthorized(f"{wallet} has no open challenge: ask for one first.")
-        try:
-            signer = recover(login_digest(self._open[wallet][0]), signature)
-        except BadSignature as problem:
-            raise Unauthorized(str(problem)) from problem
-        if signer != wallet:
-            raise Unauthorized(f"The challenge of {wallet} was signed by {signer}.")
+        require_signed(wallet, self._open[wallet][0], signature)
         del self._open[wallet]
 
     def _forget_old(self) -> None:
@@ -81,8 +86,11 @@ class ReadingChallenges:
     """What requesters sign to read logs: the same for an address for an hour, and good for one
     more. Nothing is kept, since anybody may ask for any address."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock, self._key = clock, secrets.token_bytes(_KEY_BYTES)
+    def __init__(
+        self, clock: Callable[[], float] = time.time, key: bytes | None = None
+    ) -> None:
+        """`key`: what several processes share; each has its own without it."""
+        self._clock, self._key = clock, key or secrets.token_bytes(_KEY_BYTES)
 
     def issue(self, reader: Address) -> str:
         """The challenge of this hour: Base64 of 32 bytes that only this process can tell."""
