@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -30,6 +30,8 @@ _ALWAYS: dict[str, str | int] = {
 _SESSION = "-c statement_timeout=15s -c timezone=UTC"
 _LONGEST_GOODBYE = 5_000
 """Milliseconds that the server has to end a session which lost its connection."""
+_SLOW = 1.0
+"""Seconds: a server that refuses does so at once."""
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _HELD_UP = (
     psycopg.errors.QueryCanceled,
@@ -85,37 +87,51 @@ class Link:
     """Runs statements, each one a transaction of its own, each one prepared.
 
     Every statement raises DatabaseGone when the server cannot be reached. Whether a change
-    took place that was under way when the connection was lost, nobody knows: `doubt` says so,
+    took place that was under way when the connection was lost, nobody knows: `lost` says so,
     and the next statement begins when the server has ended the old session.
     """
 
     def __init__(self, url: str) -> None:
         """Connects. Raises DatabaseGone."""
         self.url = url
-        self.doubt = False
-        """Whether the connection was lost with a statement under way; the owner clears it."""
+        self.lost = False
+        """Whether the connection was lost during the last statement."""
         self._name = f"tallystick {uuid.uuid4()}"
         self._not_before = 0.0
+        self._within = False
         self._db: psycopg.Connection[Row] | None = None
         with reaching(url):
             self._open()
 
-    def rows(self, statement: LiteralString, values: Sequence[Any] = ()) -> list[Row]:
+    def rows(
+        self, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[Row]:
         """What a statement answers."""
-        with self.connection() as db:
+        with self._reached() as db:
             cursor = db.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Row]]:
-        """For several statements: `with db.transaction()` makes them one change."""
+    def transaction(self) -> Iterator[None]:
+        """All statements of this block are one change: all of it, or nothing."""
+        with self._reached() as db, db.transaction():
+            self._within = True
+            try:
+                yield
+            finally:
+                self._within = False
+
+    @contextmanager
+    def _reached(self) -> Iterator[psycopg.Connection[Row]]:
         with reaching(self.url):
-            db = self._db if self._db and not self._db.closed else self._reopen()
+            self.lost = False
+            db = self._db
+            if db is None or db.closed:
+                db = self._reopen()
             try:
                 yield db
             except _LOST:
-                if db.closed:
-                    self.doubt = True
+                self.lost = db.closed
                 raise
 
     def close(self) -> None:
@@ -131,6 +147,8 @@ class Link:
     def _reopen(self) -> psycopg.Connection[Row]:
         """Half of the time at most is spent on a server that does not answer."""
         began = time.monotonic()
+        if self._within:
+            raise psycopg.OperationalError("the connection was lost half way")
         if began < self._not_before:
             raise psycopg.OperationalError("it did not answer a moment ago")
         try:
@@ -138,7 +156,8 @@ class Link:
             self._end_old_sessions(db)
         except _LOST:
             now = time.monotonic()
-            self._not_before = now + (now - began)
+            if now - began > _SLOW:
+                self._not_before = now + (now - began)
             self.close()
             raise
         return db
