@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import test_engine
-from postgres_lab import ready_postgres  # noqa: F401
+from postgres_lab import ready_postgres
 from test_engine import *  # noqa: F403  its tests and fixtures
 
 from tallystick.engine.postgres import PostgresJournal
+
+__all__ = ["ready_postgres"]
 
 
 @pytest.fixture(autouse=True)
