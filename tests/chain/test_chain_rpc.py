@@ -298,3 +298,27 @@ async def test_without_a_subscription_it_is_asked(lab: Lab, lab_rpc: Rpc):
                 break
             lab.mine()
     assert numbers == [lab.height - 2, lab.height - 1, lab.height]
+
+
+async def test_nobody_waits_so_the_chain_is_not_followed_until_somebody_does(
+    lab: Lab, lab_rpc: Rpc, monkeypatch
+):
+    monkeypatch.setattr("tallystick.chain.heads.LINGER", 0.3)
+    proxy = Proxy(lab.port)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(proxy.run)
+        seen = Heads(lab_rpc, f"ws://127.0.0.1:{proxy.port}", poll=0.02)
+        tasks.start_soon(seen.run)
+        with anyio.fail_after(60):
+            await seen.change(0, within=60)
+            while seen.latest is not None:  # noqa: ASYNC110 (nobody tells of a rest)
+                await anyio.sleep(0.02)
+            told = seen.count
+            lab.mine(3)
+            await lab_rpc.call("eth_blockNumber")
+            assert (seen.count, seen.latest, proxy.served) == (told, None, 1)
+            await seen.change(told, within=60)
+        assert seen.latest is not None
+        assert seen.latest.number == lab.height
+        assert proxy.served == 2
+        tasks.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from tallystick.execution.executor import ImageRef, ImageUnavailable
 from tallystick.lifecycle.facts import Assigned, Initialized
 from tallystick.poco.values import Address
 from tallystick.worker.policing import PolicyFile, PolicyGate, PolicyJudge
-from tallystick.worker.policy import Choice, Policies, Surroundings
+from tallystick.worker.policy import HEEDED, Choice, Policies, Surroundings, heeded
 from tallystick.worker.surroundings import look_around
 
 pytestmark = pytest.mark.anyio
@@ -164,6 +164,15 @@ def test_a_machine_that_tells_nothing_hinders_nothing(tmp_path: Path):
     assert look_around(0, root=tmp_path) == Surroundings()
     everything = Policies(on_battery="pause", idle_minutes=10, max_load=0.1)
     assert gate(everything, tmp_path).closed() is None
+
+
+def test_only_what_a_policy_heeds_is_looked_at(tmp_path: Path):
+    machine(tmp_path, load="9.0", battery="Discharging", plugged="0")
+    assert look_around(0, root=tmp_path, heeded=heeded(Policies())) == Surroundings()
+    seen = look_around(0, root=tmp_path, cpus=1, heeded=heeded(Policies(max_load=1)))
+    assert seen == Surroundings(load=9.0)
+    every = Policies(max_load=1, idle_minutes=1, on_battery="pause")
+    assert heeded(every) == HEEDED
 
 
 def test_a_battery_that_is_full_or_plugged_is_no_reason(tmp_path: Path):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +34,9 @@ SILENCE = 4.0
 RETRY = 5.0
 """Seconds of asking before the next attempt to subscribe."""
 
+LINGER = 10.0
+"""Seconds for which the chain is followed after the last who waited for a block is gone."""
+
 _FAREWELL = 0.25
 """Seconds that a node has to say goodbye."""
 
@@ -43,19 +46,40 @@ _SUBSCRIBE = {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["
 class Heads:
     """The newest block for everybody in a process who waits for it.
 
-    `run` must be running somewhere, or `change` only ever times out.
+    `run` must be running somewhere, or `change` only ever times out. While nobody waits for a
+    block the chain is not followed: no subscription, no question, no work for each block.
     """
 
     def __init__(self, rpc: Rpc, ws_url: str | None = None, *, poll: float = POLL) -> None:
         self._rpc, self._ws_url, self._poll = rpc, ws_url, poll
         self._changed: anyio.Event | None = None
+        self._waiting, self._wanted = 0, anyio.Event()
+        self._wanted_at = 0.0
         self.latest: Head | None = None
-        """None until the first block is known."""
+        """None while it is not known: at first, and while nobody waits for blocks."""
         self.count = 0
         """How often there was news. Pass it to `change`, so that none is missed."""
 
     async def run(self) -> None:
-        """Follow the chain until cancelled."""
+        """Follow the chain, while somebody wants to know, until cancelled."""
+        self._wanted_at = anyio.current_time()
+        while True:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._follow)
+                await self._until_nobody_waits()
+                tasks.cancel_scope.cancel()
+            self.latest = None  # it will be old when it is asked for
+            self._wanted = anyio.Event()
+            await self._wanted.wait()
+
+    async def _until_nobody_waits(self) -> None:
+        while True:
+            quiet = 0.0 if self._waiting else anyio.current_time() - self._wanted_at
+            if quiet >= LINGER:
+                return
+            await anyio.sleep(LINGER - quiet)
+
+    async def _follow(self) -> None:
         async with aclosing(blocks(self._rpc, self._ws_url, poll=self._poll)) as news:
             async for head in news:
                 self.latest = head
@@ -66,12 +90,22 @@ class Heads:
 
     async def change(self, count: int, *, within: float) -> int:
         """Wait for news after the `count` that was seen, at most `within` seconds."""
-        with anyio.move_on_after(within):
+        with self._wish(), anyio.move_on_after(within):
             while self.count == count:
                 if self._changed is None:
                     self._changed = anyio.Event()
                 await self._changed.wait()
         return self.count
+
+    @contextmanager
+    def _wish(self) -> Iterator[None]:
+        self._waiting += 1
+        self._wanted.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._wanted_at = anyio.current_time()
 
 
 async def heads(

@@ -228,6 +228,8 @@ def _client(urls: Sequence[str], timeout: float) -> httpx2.AsyncClient:
     local = all(urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1") for url in urls)
     return httpx2.AsyncClient(
         timeout=timeout,
+        # One connection does for a program that asks twice a minute.
+        limits=httpx2.Limits(keepalive_expiry=45.0),
         headers={"content-type": "application/json"},
         # Loading certificates takes 30 ms: not where no address needs them.
         verify=any(url.startswith("https:") for url in urls),

@@ -42,7 +42,7 @@ GAS_MARGIN: Final = 1.2
 REWIND: Final = 5.0
 """Seconds for which a chain that lost blocks is not believed when it refuses a call."""
 
-_NAP: Final = 10.0
+_NAP: Final = 30.0
 """Seconds between two looks while all is calm."""
 
 _FIRST_PAUSE: Final = 0.02
@@ -167,6 +167,10 @@ class Sender:
     def waiting(self) -> tuple[Call, ...]:
         """Calls that are signed and written down, and that the chain may still take."""
         return tuple(entry.call for entry in self._book.waiting())
+
+    def wake(self) -> None:
+        """Look now, also while all is calm: something depends on the wallet again."""
+        self._poked.set()
 
     def close(self) -> None:
         """Close the book. What waits is looked after by the next who opens it."""

@@ -28,7 +28,7 @@ Position = tuple[int, Hash]
 MOST_BLOCKS: Final = 10_000
 """Blocks asked for at once where a node allows it."""
 
-NAP: Final = 10.0
+NAP: Final = 30.0
 """Seconds between two looks at the chain while all is calm."""
 
 GRACE: Final = 1.0

@@ -33,11 +33,13 @@ from tallystick.worker.reason import Reason
 
 log = logging.getLogger(__name__)
 
-IDLE = 15.0
+IDLE = 60.0
 """Seconds between two looks at the balances while nothing is wrong: a chain may make several
-blocks a second."""
+blocks a second, and each task looks anyway before it is taken."""
 _BLOCK = 1.0
 """Seconds after which a look is due where nobody tells of new blocks."""
+_SILENCE = 15.0
+"""Seconds after which it is due when no block was told."""
 _LATELY = 8
 """Tasks by whose stakes the next one's is guessed."""
 
@@ -135,16 +137,25 @@ class Funds:
                 await self.refresh()
             except Unavailable as trouble:
                 log.info("The balances of the wallet cannot be read: %s", trouble)
-            await self.next_block()
-            if self.closed() is None and not self._owed:
-                await anyio.sleep(max(0.0, self._at + IDLE - time.monotonic()))
+                await self.next_block()
+            else:
+                await self._next()
+
+    async def _next(self) -> None:
+        """Wait until the balances are worth a look: with each block while they matter."""
+        while self.closed() is None and not self._owed:
+            seen = self.changes.count
+            if (rest := self._at + IDLE - time.monotonic()) <= 0:
+                return
+            await self.changes.next(seen, rest)
+        await self.next_block()
 
     async def next_block(self) -> None:
         """Wait until the chain may have changed."""
-        if self.heads is None or self.heads.latest is None:
+        if self.heads is None:
             await anyio.sleep(_BLOCK)
         else:
-            await self.heads.change(self.heads.count, within=IDLE)
+            await self.heads.change(self.heads.count, within=_SILENCE)
 
     async def refresh(self) -> None:
         """Ask a node. What it does not tell stays as it was. Raises Unavailable."""

@@ -16,6 +16,7 @@ from tallystick.chain.hub import Hub
 from tallystick.chain.known_keys import require_private
 from tallystick.chain.logs import TASK_TOPICS
 from tallystick.chain.rpc import Rpc
+from tallystick.chain.sender import Sender
 from tallystick.chain.wallet import Wallet
 from tallystick.chain.watcher import Watcher
 from tallystick.engine.clock import ChainClock
@@ -99,7 +100,7 @@ async def build(
     engine = _engine(journal, steps)
     await _tidy(config, engine, wallet.address)
     start = (await hub.head()).number
-    money.sender.calm = partial(_calm, engine)
+    _let_rest(money.sender, engine)
     follower = _follower(
         config, engine, heads, hub=hub, clock=clock, journal=journal, start=start
     )
@@ -161,10 +162,14 @@ def _follower(
         start=start,
         heads=heads,
     )
-    # Block by block only while there is a task: an idle worker sleeps.
-    watcher.calm = partial(_calm, engine)
-    engine.listen(lambda entry: watcher.wake())
+    _let_rest(watcher, engine)
     return Follower(hub=hub, watcher=watcher, engine=engine, clock=clock)
+
+
+def _let_rest(part: Watcher | Sender, engine: WorkerEngine) -> None:
+    """Block by block only while there is a task: an idle worker sleeps."""
+    part.calm = partial(_calm, engine)
+    engine.listen(lambda entry: part.wake())
 
 
 def _calm(engine: WorkerEngine) -> bool:

@@ -111,7 +111,9 @@ class PolicyGate:
         """Why no work may be asked for now."""
         policies = self.file.current
         busy = busy_slots(self.me, self.engine.states.values())
-        around = look_around(busy * self.config.max_cpus, root=self.root)
+        around = look_around(
+            busy * self.config.max_cpus, root=self.root, heeded=policy.heeded(policies)
+        )
         now = self.clock().astimezone(policy.zone_of(policies))
         return policy.closed(policies, now, around) or policy.share_used(
             policies, self._room(), busy

@@ -101,6 +101,20 @@ class Surroundings:
     on_battery: bool | None = None
 
 
+HEEDED = frozenset({"load", "idle_minutes", "on_battery"})
+"""What of a machine's surroundings policies can be about."""
+
+
+def heeded(policies: Policies) -> frozenset[str]:
+    """Which of `HEEDED` matter to `policies`: looking at the rest would be in vain."""
+    asked = {
+        "load": policies.max_load > 0,
+        "idle_minutes": policies.idle_minutes > 0,
+        "on_battery": policies.on_battery == "pause",
+    }
+    return frozenset(name for name, matters in asked.items() if matters)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """What a machine has, and what an app of this worker takes of it."""

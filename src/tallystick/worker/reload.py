@@ -11,8 +11,9 @@ import anyio
 
 log = logging.getLogger(__name__)
 
-LOOK = 2.0
-"""Seconds between looks at the file: a change is said soon, also while nobody asks for work."""
+LOOK = 10.0
+"""Seconds between looks at the file: a change is said soon, also while nobody asks for work.
+Whoever asks the worker anything about its policies, or sends SIGHUP, has it read at once."""
 
 
 class Policies(Protocol):

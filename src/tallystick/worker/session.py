@@ -62,7 +62,7 @@ _PAUSE = 1.0
 """Seconds before a scheduler that did not answer is asked again."""
 _AGAIN = 2.0
 """Seconds after which a report that was too early is told again, if nothing else happens."""
-_LOOK = 2.0
+_LOOK = 5.0
 """Seconds after which gates are looked at again: money, load and the hour tell nobody."""
 _OPEN = Reason("ASKING", "Nothing speaks against new work: the scheduler is asked for it.")
 _TOLD = "told the scheduler up to"

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from tallystick.worker.policy import Surroundings
+from tallystick.worker.policy import HEEDED, Surroundings
 
 _ROOT = Path("/")
 _TERMINALS = ("dev/pts/[0-9]*", "dev/tty[0-9]*")
 
 
 def look_around(
-    own_load: float, *, root: Path = _ROOT, now: float | None = None, cpus: int | None = None
+    own_load: float,
+    *,
+    root: Path = _ROOT,
+    now: float | None = None,
+    cpus: int | None = None,
+    heeded: Collection[str] = HEEDED,
 ) -> Surroundings:
     """What is known under `root`. `own_load`: processors that our own apps keep busy; `now`:
-    seconds since the epoch."""
-    return Surroundings(
-        load=_load(root, own_load, cpus or os.cpu_count() or 1),
-        idle_minutes=_idle_minutes(root, time.time() if now is None else now),
-        on_battery=_on_battery(root),
-    )
+    seconds since the epoch; `heeded`: what is looked at, the rest stays unknown."""
+    found = Surroundings()
+    if "load" in heeded:
+        found = replace(found, load=_load(root, own_load, cpus or os.cpu_count() or 1))
+    if "idle_minutes" in heeded:
+        minutes = _idle_minutes(root, time.time() if now is None else now)
+        found = replace(found, idle_minutes=minutes)
+    if "on_battery" in heeded:
+        found = replace(found, on_battery=_on_battery(root))
+    return found
 
 
 def _load(root: Path, own: float, cpus: int) -> float | None:
