@@ -3,6 +3,7 @@
 The file `deaths` beside its settings tells when, a line each: `before Contributed`,
 `after Began compute`; `pause after Computed` only stops it, until SIGCONT. Each happens once.
 Its results are different every time it computes: what it signed once it cannot make again.
+With `same` before the settings they are what every other worker computes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def name_of(fact: Any) -> str:
 
 
 def deaths() -> Path:
-    return Path(sys.argv[1]).with_suffix(".deaths")
+    return Path(sys.argv[-1]).with_suffix(".deaths")
 
 
 def die_if_told(when: str, fact: Any) -> None:
@@ -63,8 +64,9 @@ immortal_append, usual_result = Journal.append, Computer._result
 
 if __name__ == "__main__":
     Journal.append = mortal_append  # type: ignore[method-assign, assignment]
-    Computer._result = never_the_same  # type: ignore[method-assign]
+    if "same" not in sys.argv[1:-1]:
+        Computer._result = never_the_same  # type: ignore[method-assign]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for chatty in ("httpx2", "httpcore2", "websockets"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    anyio.run(app.serve, read(Path(sys.argv[1])).config)
+    anyio.run(app.serve, read(Path(sys.argv[-1])).config)

@@ -105,12 +105,12 @@ class Lab:
 
     async def _tidied(self, task: TaskId) -> None:
         """Workers tidy up after they have told how it ended: give them a moment for it."""
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(30):
             while self.leftovers(task):  # noqa: ASYNC110 (other processes)
                 await anyio.sleep(0.05)
 
     async def until(
-        self, task: TaskId, met: Callable[[dict[str, Any]], bool], within: float = 60
+        self, task: TaskId, met: Callable[[dict[str, Any]], bool], within: float = 120
     ) -> dict[str, Any]:
         """The task's story once `met` holds of it."""
         story: dict[str, Any] = {}
@@ -137,7 +137,7 @@ class Lab:
 
     async def workers_are_back(self, count: int) -> None:
         """Until so many workers are registered and alive."""
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             while True:
                 try:
                     known = (await self.http.get(f"{self.market.scheduler_url}/workers")).json()

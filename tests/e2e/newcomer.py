@@ -109,7 +109,7 @@ class Person:
                 found.append(int(process.name))
         return found
 
-    def until_nothing_runs(self, within: float = 10) -> None:
+    def until_nothing_runs(self, within: float = 30) -> None:
         """Raises AssertionError when something is left after so many seconds."""
         end = time.monotonic() + within
         while left := self.pids():
@@ -147,7 +147,7 @@ class Foreground:
             assert time.monotonic() < end, self.said
             time.sleep(0.1)
 
-    def ctrl_c(self, within: float = 15) -> int:
+    def ctrl_c(self, within: float = 60) -> int:
         """What a terminal does, and the exit code that comes of it."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(within)

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +14,20 @@ from typing import Any, get_args
 
 import anyio
 from anyio.abc import Process
+from dying_worker import name_of
 from market_lab import Lab
 
 from tallystick.devnet.places import Places
-from tallystick.engine.journal import Journal
+from tallystick.engine.read_only import JournalView, NotThere
 from tallystick.lifecycle.facts import Fact
 from tallystick.poco.values import TaskId
 
 USUAL = ("-m", "tallystick", "worker", "start", "--config")
 DYING = (str(Path(__file__).with_name("dying_worker.py")),)
+MORTAL = (*DYING, "same")
+"""Is killed and paused like `DYING`, but computes what everybody else does."""
+PATIENCE = 120.0
+"""Seconds after which what another process should do will not come."""
 
 
 @dataclass
@@ -65,7 +70,7 @@ class OwnWorker:
         """Its exit code after this signal."""
         assert self.process is not None
         self.process.send_signal(number)
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             return await self.process.wait()
 
     async def die_again_and_again(self) -> None:
@@ -93,11 +98,38 @@ class OwnWorker:
 
     def facts(self, task: TaskId) -> list[Any]:
         """What its journal tells of a task."""
-        journal = Journal[Fact](self.home / "journal.db", get_args(Fact))
+        try:
+            journal = JournalView[Fact](self.home / "journal.db", get_args(Fact))
+        except NotThere:
+            return []
         try:
             return [entry.fact for entry in journal.read(stream=str(task))]
         finally:
             journal.close()
+
+    async def until(self, task: TaskId, moment: str) -> None:
+        """Return once it has written down `moment`, as `dying_worker` names it.
+
+        To wait for the scheduler to know of a step may be in vain: on a busy machine the chain
+        can tell of the vote before the report of what led to it arrives.
+        """
+        await until(
+            lambda: moment in map(name_of, self.facts(task)), f"{moment} by {self.name}"
+        )
+
+    async def is_paused(self) -> None:
+        """Return once it has stopped itself, as `doomed` told it to."""
+        process = self.process
+        assert process is not None
+        await until(lambda: _is_stopped(process.pid), f"{self.name} pausing")
+
+    def go_on(self, number: int = signal.SIGCONT) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def will_say(self, words: str, times: int = 1) -> None:
+        """Return once it has said that so often."""
+        await until(lambda: self.said().count(words) >= times, words)
 
     def signed(self, task: TaskId, call: str) -> set[bytes]:
         """The calldata of every transaction for `task` that is in its book, by what it does."""
@@ -105,6 +137,19 @@ class OwnWorker:
             rows = book.execute("SELECT data, what FROM entry").fetchall()
         about = (data for data, what in rows if what.startswith(call))
         return {data for data in about if data[4:36] == bytes(task)}
+
+
+async def until(met: Callable[[], bool], what: str) -> None:
+    """Wait for another process. Raises AssertionError with `what` was waited for."""
+    with anyio.move_on_after(PATIENCE):
+        while not met():  # noqa: ASYNC110 (another process)
+            await anyio.sleep(0.05)
+        return
+    raise AssertionError(f"in vain: {what}")
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @asynccontextmanager
@@ -122,14 +167,27 @@ async def mortal(lab: Lab) -> AsyncIterator[OwnWorker]:
 
 
 @asynccontextmanager
-async def usual(lab: Lab, name: str = "worker-1", **settings: str) -> AsyncIterator[OwnWorker]:
+async def usual(
+    lab: Lab, name: str = "worker-1", program: Iterable[str] = USUAL, **settings: str
+) -> AsyncIterator[OwnWorker]:
     """A worker as it is shipped."""
     worker = OwnWorker(lab, name)
     worker.change(**settings)
-    await worker.start()
+    await worker.start(program)
     try:
         yield worker
     finally:
         if worker.process is not None and worker.process.returncode is None:
             worker.process.kill()
             await worker.process.wait()
+
+
+@asynccontextmanager
+async def pausing(
+    lab: Lab, *moments: str, name: str = "worker-1", **settings: str
+) -> AsyncIterator[OwnWorker]:
+    """A worker that is stopped, as by SIGSTOP, right after what it writes down."""
+    OwnWorker(lab, name).doomed(*(f"pause after {moment}" for moment in moments))
+    async with usual(lab, name, MORTAL, **settings) as worker:
+        await lab.workers_are_back(1)
+        yield worker

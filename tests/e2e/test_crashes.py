@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from market_lab import TINY, Lab, market_lab
+from own_worker import OwnWorker
 
 from tallystick.devnet.packages import PocoPackages
 
@@ -16,22 +15,11 @@ pytestmark = pytest.mark.anyio
 POOL, APP = 1_000_000_000, 100_000_000
 
 
-def happened(kind: str, step: str = "") -> Callable[[dict[str, Any]], bool]:
-    """Whether a story tells of a fact of this kind (and step)."""
-
-    def met(story: dict[str, Any]) -> bool:
-        return any(f["kind"] == kind and step in f["text"] for f in story["facts"])
-
-    return met
-
-
-async def killed_when(
-    lab: Lab, victim: str, met: Callable[[dict[str, Any]], bool]
-) -> dict[str, int]:
-    """The gains of a task during which `victim` was killed as soon as `met` held."""
+async def killed_when(lab: Lab, victim: str, moment: str) -> dict[str, int]:
+    """The gains of a task during which `victim` was killed as soon as the worker knew that."""
     bought = await lab.buy("digits")
     (task,) = bought.tasks
-    await lab.until(task, met)
+    await OwnWorker(lab).until(task, moment)
     lab.kill(victim)
     ending = await lab.see(bought)
     assert ending.paid
@@ -50,14 +38,14 @@ EXPECTED = {
 @pytest.mark.parametrize(
     ("victim", "moment"),
     [
-        ("worker-1", happened("Began", "compute")),
-        pytest.param("worker-1", happened("Computed"), marks=pytest.mark.long),
-        pytest.param("worker-1", happened("Contributed"), marks=pytest.mark.long),
-        pytest.param("worker-1", happened("UploadRequested"), marks=pytest.mark.long),
-        ("scheduler", happened("Assigned")),
-        pytest.param("scheduler", happened("Revealed"), marks=pytest.mark.long),
-        pytest.param("chain", happened("Assigned"), marks=pytest.mark.long),
-        ("chain", happened("Contributed")),
+        ("worker-1", "Began compute"),
+        pytest.param("worker-1", "Computed", marks=pytest.mark.long),
+        pytest.param("worker-1", "Contributed", marks=pytest.mark.long),
+        pytest.param("worker-1", "UploadRequested", marks=pytest.mark.long),
+        ("scheduler", "Assigned"),
+        pytest.param("scheduler", "Revealed", marks=pytest.mark.long),
+        pytest.param("chain", "Assigned", marks=pytest.mark.long),
+        ("chain", "Contributed"),
     ],
     ids=[
         "worker computing",
@@ -75,7 +63,7 @@ async def test_a_task_outlives_the_death_of_anybody(
     executor: str,
     tmp_path: Path,
     victim: str,
-    moment: Callable[[dict[str, Any]], bool],
+    moment: str,
 ):
     async with market_lab(tmp_path, workers=1, executor=executor) as lab:
         assert await killed_when(lab, victim, moment) == EXPECTED
@@ -88,7 +76,7 @@ async def test_a_worker_killed_while_its_app_runs_leaves_nothing_running(
         image = lab.shelve("mischief", cache)
         bought = await lab.buy(image, "endless", category=TINY)
         (task,) = bought.tasks
-        await lab.until(task, happened("Began", "compute"))
+        await OwnWorker(lab).until(task, "Began compute")
         lab.kill("worker-1")
         ending = await lab.see(bought)
         assert not ending.paid

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from market_lab import DEV, Lab
-from own_worker import usual
-from test_full_disk import until
+from own_worker import until, usual
 from test_operator import Operator
 from test_stopping import facts, lab, running
 
@@ -24,7 +23,7 @@ async def test_a_drain_by_command_finishes_what_was_begun_and_takes_nothing_new(
         operator = Operator(lab, "worker-1", capsys)
         await lab.workers_are_back(1)
         first = await lab.buy("digits")
-        await lab.until(first.tasks[0], lambda story: facts(story, "Began", "compute") == 1)
+        await worker.until(first.tasks[0], "Began compute")
         code, out, err = await operator.types("stop", "--drain")
         assert (code, err) == (0, "")
         assert "finishes what it has begun" in out
@@ -52,19 +51,19 @@ async def test_a_second_interrupt_ends_at_once_and_the_next_start_tidies_up(
     async with usual(lab) as worker:
         await lab.workers_are_back(1)
         (task,) = (await lab.buy(image, "endless", category=DEV)).tasks
-        await lab.until(task, lambda story: facts(story, "Began", "compute") == 1)
+        await worker.until(task, "Began compute")
         os.kill(lab.pid("scheduler"), signal.SIGSTOP)
         try:
             assert worker.process is not None
             worker.process.send_signal(signal.SIGINT)
-            await until(lambda: "The worker is stopping." in worker.said(), "a stop")
+            await worker.will_say("The worker is stopping.")
             assert await worker.end(signal.SIGINT) == 128 + signal.SIGINT
         finally:
             os.kill(lab.pid("scheduler"), signal.SIGCONT)
         assert "Stopped at once: the next start takes away what is left." in worker.said()
         assert lab.leftovers(task) != [], "nothing was tidied up any more"
         await worker.start()
-        await until(lambda: worker.said().count("all set") >= 4, "the next start")
+        await worker.will_say("all set", times=4)
         await until(lambda: lab.leftovers(task) == [], "nothing is left")
         assert await worker.end() == 0
 
@@ -79,7 +78,7 @@ async def test_a_container_that_an_end_at_once_left_is_removed_at_the_next_start
     async with usual(lab) as worker:
         await lab.workers_are_back(1)
         (task,) = (await lab.buy(image, "endless", category=DEV)).tasks
-        await lab.until(task, lambda story: facts(story, "Began", "compute") == 1)
+        await worker.until(task, "Began compute")
         (before,) = await running(task)
         assert worker.process is not None
         for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT):
@@ -88,6 +87,6 @@ async def test_a_container_that_an_end_at_once_left_is_removed_at_the_next_start
         assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
         assert await running(task) == [before], "it runs on without its worker"
         await worker.start()
-        await until(lambda: worker.said().count("all set") >= 4, "the next start")
+        await worker.will_say("all set", times=4)
         await until(lambda: lab.leftovers(task) == [], "nothing is left")
         assert await worker.end() == 0

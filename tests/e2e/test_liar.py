@@ -81,7 +81,7 @@ async def test_the_first_of_five_lies_and_loses_its_stake(
 async def the_liars_own_account(lab: Lab, task: TaskId) -> dict[str, Any]:
     """What worker 1 noted of the task, once the chain has told it."""
     home = Places(lab.market.data).data("workers") / "worker-1"
-    with anyio.fail_after(20):
+    with anyio.fail_after(100):
         while True:
             with Records(home) as records:
                 told = records.history(str(task))

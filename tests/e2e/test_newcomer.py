@@ -117,10 +117,10 @@ def test_a_market_in_the_foreground_is_visited_and_interrupted(visit: Visit):
 
 
 def assert_ctrl_c_ends_it(visit: Visit, up: Foreground) -> None:
-    assert up.ctrl_c(within=15) == 130
+    assert up.ctrl_c() == 130
     assert "Stopping; everything is kept." in up.said
     assert "Traceback" not in up.said
-    visit.person.until_nothing_runs(within=1)
+    visit.person.until_nothing_runs()
     assert not (visit.data / "market.json").exists()
     assert "start one with tally up" in visit.person.tally("status").refusal()
 
@@ -145,7 +145,7 @@ def test_a_market_that_is_killed_leaves_nothing_running_and_starts_again(visit: 
         deals, block = visit.deals(), visit.block()
         up.process.kill()
         up.process.wait()
-        visit.person.until_nothing_runs(within=5)
+        visit.person.until_nothing_runs()
     again = visit.person.tally("up", "--once", "--json", "--workers", "1")
     assert again.code == 0, again.err
     assert again.answer["status"] == "COMPLETED"

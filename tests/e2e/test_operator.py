@@ -46,7 +46,7 @@ class Operator:
         return json.loads(out)
 
     async def until(self, met: Any, *words: str) -> dict[str, Any]:
-        with anyio.fail_after(30):
+        with anyio.fail_after(100):
             while not met(told := await self.asks(*words)):  # noqa: ASYNC110 (another process)
                 await anyio.sleep(0.1)
             return told

@@ -5,9 +5,9 @@ Deadlines are passed by moving the chain's clock, never by waiting for them.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,7 +17,7 @@ import anyio
 import pytest
 from anyio import to_thread
 from market_lab import DEV, Lab, market_lab, only, wallet_of
-from own_worker import DYING, OwnWorker, usual
+from own_worker import OwnWorker, pausing, usual
 from test_operator import Operator
 from test_stopping import THREE, facts
 
@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 UNIT = 60
 """Seconds of the category that all tasks here have: final deadlines are ten of them away."""
+NOT_OURS = "is not ours: does another program use this wallet?"
 CANT_STAKE = "CANT_CONTRIBUTE_SINCE_STAKE_TOO_LOW"
 
 
@@ -68,38 +69,6 @@ def refusing() -> Iterator[str]:
     server.server_close()
 
 
-@asynccontextmanager
-async def pausing(lab: Lab, moment: str) -> AsyncIterator[OwnWorker]:
-    """A worker that is stopped, as by SIGSTOP, right after what it writes down."""
-    worker = OwnWorker(lab)
-    worker.doomed(f"pause after {moment}")
-    await worker.start(DYING)
-    try:
-        await lab.workers_are_back(1)
-        yield worker
-    finally:
-        assert worker.process is not None
-        if worker.process.returncode is None:
-            worker.process.kill()
-            await worker.process.wait()
-
-
-async def paused(worker: OwnWorker) -> None:
-    assert worker.process is not None
-    with anyio.fail_after(60):
-        while not _is_stopped(worker.process.pid):  # noqa: ASYNC110 (another process)
-            await anyio.sleep(0.05)
-
-
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def go_on(worker: OwnWorker, number: int = signal.SIGCONT) -> None:
-    assert worker.process is not None
-    worker.process.send_signal(number)
-
-
 def has(name: str, vocabulary: str = "seed") -> Callable[[dict[str, Any]], bool]:
     """Whether a replicate of a story is called that at the moment."""
     return lambda story: any(each[vocabulary] == name for each in story["replicates"])
@@ -110,6 +79,20 @@ async def lived(lab: Lab, task: TaskId, name: str = "worker-1") -> list[str]:
     who = lab.market.accounts[name]
     answer = await lab.http.get(f"{lab.market.scheduler_url}/tasks/{task}/replicates/{who}")
     return [each["status"] for each in answer.json()["statusUpdateList"]]
+
+
+async def reported(lab: Lab, worker: OwnWorker, task: TaskId, names: set[str]) -> None:
+    """A worker that has paused tells this. The chain stands still meanwhile: what it knew of a
+    vote would make a report of the way there too late."""
+    await worker.is_paused()
+    os.kill(lab.pid("chain"), signal.SIGSTOP)
+    try:
+        worker.go_on()
+        with anyio.fail_after(60):
+            while not names <= {*await lived(lab, task)}:  # noqa: ASYNC110 (other processes)
+                await anyio.sleep(0.05)
+    finally:
+        os.kill(lab.pid("chain"), signal.SIGCONT)
 
 
 async def ask(lab: Lab, method: str, *params: Any) -> Any:
@@ -134,6 +117,13 @@ async def over(lab: Lab, task: TaskId) -> None:
     await lab.until(task, lambda story: story["status"] == "FAILED")
 
 
+async def that_was_me(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The operator moved the wallet's money: until the worker is told, it takes no new work."""
+    operator = Operator(lab, "worker-1", capsys)
+    assert "WALLET_SHARED" in [each["code"] for each in (await operator.asks("why"))["causes"]]
+    await operator.asks("resume", "--clear")
+
+
 async def told_by_worker(
     lab: Lab, task: TaskId, capsys: pytest.CaptureFixture[str]
 ) -> list[str]:
@@ -150,25 +140,25 @@ async def test_an_image_that_its_registry_does_not_have(
     app = await register_app(
         lab.session, lab.requester, name="gone", image=image, digest=digest
     )
-    async with usual(lab) as worker:
-        await lab.workers_are_back(1)
-        ending = await lab.see(await lab.buy(str(app), category=DEV))
-        names = ["APP_DOWNLOADING", "APP_DOWNLOAD_FAILED"]
-        assert set(names) <= {*await lived(lab, ending.task)}
-        assert set(names) <= {*await told_by_worker(lab, ending.task, capsys)}
+    async with pausing(lab, "Failed fetch app") as worker:
+        bought = await lab.buy(str(app), category=DEV)
+        names = {"APP_DOWNLOADING", "APP_DOWNLOAD_FAILED"}
+        await reported(lab, worker, bought.tasks[0], names)
+        assert (await lab.see(bought)).paid, "a failure that all meet alike is voted on"
+        assert names <= {*await told_by_worker(lab, bought.tasks[0], capsys)}
         assert await worker.end() == 0
 
 
 async def test_an_input_that_its_server_does_not_have(
     lab: Lab, refusing: str, capsys: pytest.CaptureFixture[str]
 ):
-    async with usual(lab) as worker:
-        await lab.workers_are_back(1)
+    async with pausing(lab, "Failed fetch data") as worker:
         inputs = (f"{refusing}/404/nothing.txt",)
-        ending = await lab.see(await lab.buy("words", category=DEV, inputs=inputs))
-        names = ["DATA_DOWNLOADING", "DATA_DOWNLOAD_FAILED"]
-        assert set(names) <= {*await lived(lab, ending.task)}
-        assert set(names) <= {*await told_by_worker(lab, ending.task, capsys)}
+        bought = await lab.buy("words", category=DEV, inputs=inputs)
+        names = {"DATA_DOWNLOADING", "DATA_DOWNLOAD_FAILED"}
+        await reported(lab, worker, bought.tasks[0], names)
+        assert (await lab.see(bought)).paid, "a failure that all meet alike is voted on"
+        assert names <= {*await told_by_worker(lab, bought.tasks[0], capsys)}
         assert await worker.end() == 0
 
 
@@ -201,13 +191,16 @@ async def test_a_deposit_withdrawn_before_the_vote(
     free, _ = await lab.stake("worker-1")
     async with pausing(lab, moment) as worker:
         (task,) = (await lab.buy("digits", category=DEV)).tasks
-        await paused(worker)
+        await worker.is_paused()
+        strangers = worker.said().count(NOT_OURS)
         await withdraw(lab.session, owner, free)
-        go_on(worker)
+        worker.go_on()
         try:
             await lab.until(task, has(name))
         finally:
             await deposit(lab.session, owner, free)
+        await worker.will_say(NOT_OURS, strangers + 2)
+        await that_was_me(lab, capsys)
         assert (await lived(lab, task))[-1] == modern
         assert (await told_by_worker(lab, task, capsys))[-1] == name
         await over(lab, task)
@@ -224,9 +217,7 @@ async def test_a_worker_that_is_killed_and_started_anew_recovers(lab: Lab, cache
         await worker.start()
         await lab.until(task, lambda story: facts(story, "Recovering") == 1)
         assert "RECOVERING" in await lived(lab, task)
-        with anyio.fail_after(20):
-            while worker.said().count("all set") < 2:  # noqa: ASYNC110 (a process)
-                await anyio.sleep(0.1)
+        await worker.will_say("all set", times=4)
         assert await worker.end() == 0
     await over(lab, task)
 
@@ -237,12 +228,12 @@ async def test_a_worker_that_is_stopped_after_its_vote_reveals_too_late(lab: Lab
         bought = await lab.buy("corpus", "generator", trust=THREE, category=DEV)
         (task,) = bought.tasks
         await lab.until(task, lambda story: facts(story, "Contributed") == 1)
-        go_on(first, signal.SIGSTOP)
+        first.go_on(signal.SIGSTOP)
         async with usual(lab, "worker-2") as second, usual(lab, "worker-3") as third:
             await lab.until(task, lambda story: facts(story, "Revealed") == 2)
             await later(lab, 2 * UNIT + 1)
             await lab.until(task, has("REVEAL_TIMEOUT"))
-            go_on(first)
+            first.go_on()
             ending = await lab.see(bought)
             for worker in (first, second, third):
                 assert await worker.end() == 0
@@ -255,11 +246,11 @@ async def test_a_winner_that_is_stopped_does_not_begin_its_upload(lab: Lab):
     async with pausing(lab, "Revealed") as worker:
         bought = await lab.buy("digits", category=DEV)
         (task,) = bought.tasks
-        await paused(worker)
+        await worker.is_paused()
         await lab.until(task, has("RESULT_UPLOAD_REQUESTED"))
         await later(lab, UPLOAD_PERIOD + 1)
         await lab.until(task, has("RESULT_UPLOAD_REQUEST_FAILED"))
-        go_on(worker)
+        worker.go_on()
         assert (await lab.see(bought)).paid, "late is better than never"
         assert await worker.end() == 0
 
@@ -284,10 +275,10 @@ async def test_a_wallet_that_is_empty_when_its_vote_is_due(
     me = str(lab.market.accounts["worker-1"])
     async with pausing(lab, "Computed") as worker:
         (task,) = (await lab.buy("digits", category=DEV)).tasks
-        await paused(worker)
+        await worker.is_paused()
         full = await ask(lab, "eth_getBalance", me, "latest")
         await ask(lab, "anvil_setBalance", me, "0x1")
-        go_on(worker)
+        worker.go_on()
         await lab.until(task, has("OUT_OF_GAS"))
         await ask(lab, "anvil_setBalance", me, full)
         told = await told_by_worker(lab, task, capsys)
@@ -316,11 +307,11 @@ async def test_a_worker_that_is_stopped_is_lost_and_another_decides(
     async with pausing(lab, "Assigned") as worker:
         bought = await lab.buy("digits", category=DEV)
         (task,) = bought.tasks
-        await paused(worker)
+        await worker.is_paused()
         await lab.until(task, has("WORKER_LOST"))
         async with usual(lab, "worker-2") as second:
             await lab.until(task, lambda story: story["status"] == "COMPLETED")
-            go_on(worker)
+            worker.go_on()
             assert (await lab.see(bought)).paid
             told = await told_by_worker(lab, task, capsys)
             assert told[-1] == "ABORTED_ON_CONSENSUS_REACHED"

@@ -12,7 +12,7 @@ import anyio
 import httpx2
 import pytest
 from market_lab import DEV, Lab, market_lab, only
-from own_worker import OwnWorker, usual
+from own_worker import OwnWorker, pausing, usual
 
 from tallystick.devnet.packages import PocoPackages
 from tallystick.worker.backup import BOOK, JOURNAL, backup, restore
@@ -65,11 +65,11 @@ async def test_drain_finishes_everything_and_ends(lab: Lab):
         await lab.workers_are_back(1)
         bought = await lab.buy("digits")
         (task,) = bought.tasks
-        await lab.until(task, lambda story: facts(story, "Began", "compute") == 1)
-        assert worker.process is not None
-        worker.process.send_signal(signal.SIGUSR1)
+        await worker.until(task, "Began compute")
+        worker.go_on(signal.SIGUSR1)
         ending = await lab.see(bought)
         assert ending.paid
+        assert worker.process is not None
         assert await worker.process.wait() == 0
     assert "The worker is draining." in worker.said()
     assert lab.leftovers(task) == []
@@ -81,7 +81,7 @@ async def test_a_worker_that_stops_after_its_vote_says_until_when_and_reveals_la
         await lab.workers_are_back(1)
         bought = await lab.buy("corpus", "generator", trust=THREE)
         (task,) = bought.tasks
-        await lab.until(task, lambda story: facts(story, "Contributed") == 1)
+        await first.until(task, "Contributed")
         assert await first.end() == 0
         assert f"{task}: our vote may have to be revealed until " in first.said()
         async with usual(lab, "worker-2"), usual(lab, "worker-3"):
@@ -99,13 +99,13 @@ async def test_after_a_restore_the_chain_is_asked_before_anything_is_signed(
 ):
     """The backup is older than the vote, and its journal, book and digests are all lost."""
     copy = tmp_path / "copy"
-    async with usual(lab) as first:
-        await lab.workers_are_back(1)
+    async with pausing(lab, "Began fetch data") as first:
         bought = await lab.buy("corpus", "generator", trust=THREE)
         (task,) = bought.tasks
-        await lab.until(task, lambda story: facts(story, "Began", "fetch data") == 1)
+        await first.is_paused()
         backup(first.home, copy)
-        await lab.until(task, lambda story: facts(story, "Contributed") == 1)
+        first.go_on()
+        await first.until(task, "Contributed")
         assert await first.end(signal.SIGKILL) == -signal.SIGKILL
         assert forget(first, task) == {"Computed"}
         restore(first.home, copy)
@@ -135,9 +135,7 @@ async def test_a_killed_worker_comes_back_to_the_container_that_it_started(
         await worker.end(signal.SIGKILL)
         await worker.start()
         await lab.until(task, lambda story: facts(story, "Recovering") == 1)
-        with anyio.fail_after(20):
-            while worker.said().count("all set") < 2:  # noqa: ASYNC110 (a process)
-                await anyio.sleep(0.1)
+        await worker.will_say("all set", times=4)
         assert await running(task) == [before], "the very same container"
         assert await worker.end() == 0
     assert await running(task) == []

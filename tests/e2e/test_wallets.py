@@ -43,17 +43,17 @@ def worker_process(config: Path, *options: str) -> Iterator[subprocess.Popen[byt
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
-async def ended(process: subprocess.Popen[bytes], within: float = 30) -> int:
+async def ended(process: subprocess.Popen[bytes], within: float = 100) -> int:
     with anyio.fail_after(within):
         while process.poll() is None:  # noqa: ASYNC110 (another process)
             await anyio.sleep(0.1)
     return process.returncode
 
 
-async def said(path: Path, words: str, within: float = 30) -> str:
+async def said(path: Path, words: str, within: float = 100) -> str:
     """The log once it has these words."""
     with anyio.fail_after(within):
         while True:
