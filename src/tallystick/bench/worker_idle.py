@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
+from subprocess import DEVNULL, PIPE
+from typing import Any
 
+import anyio
 from anyio import to_thread
+from anyio.abc import Process
+from anyio.streams.text import TextReceiveStream
 
 from tallystick.bench.report import Options, Report, Row
 from tallystick.chain import keystore
@@ -40,6 +42,10 @@ _MIB = 1 << 20
 _SPLIT = re.compile(r"Started within ([0-9.]+) s of the process: (.*)")
 _PART = re.compile(r"([a-z ]+) ([0-9.]+) s")
 _SET = "Cool, your iexec-worker is all set!"
+
+
+class WorkerEnded(Exception):
+    """The worker that was to be measured is gone; the sentence repeats what it said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,7 @@ async def run(options: Options, window: float = _WINDOW) -> Report:
         places = Places(market.data)
         await to_thread.run_sync(_strengthen, places)
         samples = [
-            await to_thread.run_sync(_sample, places.config("worker-1"), window)
+            await _sample(places.config("worker-1"), window)
             for _ in range(options.repeat or _RUNS)
         ]
     return Report(bench=NAME, rows=tuple(_rows(samples)), notes=_notes(samples, window))
@@ -91,14 +97,13 @@ def _strengthen(places: Places) -> None:
     strong.replace(path)
 
 
-def _sample(config: Path, window: float) -> Sample:
-    with _worker(config) as process:
+async def _sample(config: Path, window: float) -> Sample:
+    async with _worker(config) as process:
         began = time.monotonic()
-        assert process.stderr is not None
-        parts, start = _until_set(process.stderr, began)
-        time.sleep(_SETTLE)
+        parts, start = await _until_set(process, began)
+        await anyio.sleep(_SETTLE)
         before = _ticks(process.pid)
-        time.sleep(window)
+        await anyio.sleep(window)
         used = (_ticks(process.pid) - before) / os.sysconf("SC_CLK_TCK")
         return Sample(
             start=start,
@@ -110,38 +115,49 @@ def _sample(config: Path, window: float) -> Sample:
         )
 
 
-@contextmanager
-def _worker(config: Path) -> Iterator[subprocess.Popen[str]]:
+@asynccontextmanager
+async def _worker(config: Path) -> AsyncIterator[Process]:
     words = [sys.executable, "-m", "tallystick", "worker", "start", "--config", str(config)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGKILL)
+    process = await anyio.open_process(words, stdout=DEVNULL, stderr=PIPE)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        with anyio.CancelScope(shield=True):
+            await process.aclose()
 
 
-def _until_set(log: IO[str], began: float) -> tuple[dict[str, float], float]:
+async def _until_set(process: Process, began: float) -> tuple[dict[str, float], float]:
     """The parts that the worker tells of, and seconds to the line that users wait for."""
-    parts: dict[str, float] = {}
-    lines = []
-    for line in log:
-        lines.append(line)
-        if found := _SPLIT.search(line):
+    log = ""
+    assert process.stderr is not None
+    async for piece in TextReceiveStream(process.stderr, errors="replace"):
+        log += piece
+        if _SET in log and (found := _SPLIT.search(log)) is not None:
             parts = {name.strip(): float(spent) for name, spent in _PART.findall(found[2])}
-        if _SET in line:
             return parts, time.monotonic() - began
-    raise RuntimeError(f"The worker ended instead of starting: {''.join(lines)[-2000:]}")
+    raise WorkerEnded(f"The worker ended instead of starting. It said last: {log[-2000:]}")
 
 
 def _ticks(pid: int) -> int:
-    """Processor time of all threads, user's and kernel's."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """Processor time of all threads, user's and kernel's. Raises WorkerEnded."""
+    fields = _told(pid, "stat").rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
 def _kib(pid: int, file: str, name: str) -> int:
-    text = Path(f"/proc/{pid}/{file}").read_text()
-    return int(text.split(f"{name}:", 1)[1].split()[0])
+    _, found, rest = _told(pid, file).partition(f"{name}:")
+    if not found:
+        raise WorkerEnded("The worker ended while it was measured.")
+    return int(rest.split()[0])
+
+
+def _told(pid: int, file: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text()
+    except (FileNotFoundError, ProcessLookupError) as gone:
+        raise WorkerEnded("The worker ended while it was measured.") from gone
 
 
 def _rows(samples: list[Sample]) -> Iterator[Row]:
