@@ -12,9 +12,11 @@ from pathlib import Path
 import anyio
 from chain_lab import ring
 
+from tallystick.chain.book import Book
 from tallystick.chain.rpc import Rpc
 from tallystick.chain.sender import Sender
 from tallystick.chain.wallet import Wallet
+from tallystick.engine.databases import with_postgres
 
 
 class Doomed(Rpc):
@@ -33,10 +35,20 @@ class Doomed(Rpc):
         return answer
 
 
+def book_at(place: str, wallet: Wallet) -> Path | Book:
+    """In a file, or in a database when the place is a URL."""
+    if not place.startswith("postgresql:"):
+        return Path(place)
+    books = with_postgres("tallystick.chain.postgres_book")
+    return books.PostgresBook(place, wallet.address, 31337)
+
+
 async def main(url: str, book: str, number: str, moment: str) -> None:
     async with Doomed([url]) as rpc:
         rpc.moment = moment
-        sender = Sender(rpc, Wallet(bytes([1]) * 32), Path(book), chain_id=31337)
+        wallet = Wallet(bytes([1]) * 32)
+        kept = book_at(book, wallet)
+        sender = Sender(rpc, wallet, kept, chain_id=31337)
         receipt = await sender.send(ring(int(number)))
         sys.stdout.write(f"{receipt.hash}\n")
 

@@ -29,7 +29,7 @@ def revision(url: str) -> str:
 def test_an_empty_database_gets_all_tables_and_only_once(postgres_url: str):
     migrate(postgres_url)
     made = tables(postgres_url)
-    assert {"facts", "notes", "timings", "logs", "transactions", "shard", "inbox"} <= made
+    assert {"facts", "notes", "timings", "logs", "entry", "shard", "inbox"} <= made
     with psycopg.connect(postgres_url) as db:
         db.execute("INSERT INTO notes VALUES ('a', 'b')")
     migrate(postgres_url)

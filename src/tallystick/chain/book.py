@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,40 +12,10 @@ from typing import Any
 
 from tallystick.chain.call import Call
 from tallystick.chain.envelope import Price, transaction_hash
-from tallystick.engine.disk import writing
-from tallystick.engine.errors import Refused
+from tallystick.chain.shelf import FileShelf, Shelf, WrongBook
 from tallystick.poco.values import Address, Hash, Wei
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS owner (wallet BLOB NOT NULL, chain INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS entry (
-    id      INTEGER PRIMARY KEY,
-    nonce   INTEGER NOT NULL,
-    target  BLOB NOT NULL,
-    data    BLOB NOT NULL,
-    value   TEXT NOT NULL,
-    what    TEXT NOT NULL,
-    gas     INTEGER NOT NULL,
-    cap     TEXT NOT NULL,
-    state   TEXT NOT NULL,
-    since   REAL NOT NULL,
-    next    INTEGER,
-    reason  TEXT NOT NULL DEFAULT '',
-    receipt TEXT
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS entry_nonce ON entry (nonce) WHERE state != 'given up';
-CREATE INDEX IF NOT EXISTS entry_state ON entry (state, nonce);
-CREATE TABLE IF NOT EXISTS attempt (
-    hash  BLOB PRIMARY KEY,
-    entry INTEGER NOT NULL REFERENCES entry (id),
-    raw   BLOB NOT NULL,
-    most  TEXT NOT NULL,
-    tip   TEXT,
-    block INTEGER NOT NULL,
-    at    REAL NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS attempt_entry ON attempt (entry);
-"""
+__all__ = ["Attempt", "Book", "Entry", "Sign", "State", "WrongBook"]
 
 _ENTRY = (
     "SELECT id, nonce, target, data, value, what, gas, cap, state, since, next, reason, receipt"
@@ -62,10 +30,6 @@ class State(StrEnum):
     MINED = "mined"
     GIVEN_UP = "given up"
     """Its nonce went to another transaction, or the chain can never take it."""
-
-
-class WrongBook(Refused):
-    """The file holds the transactions of another wallet or another chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,64 +77,55 @@ class Book:
 
     def __init__(self, path: Path, wallet: Address, chain_id: int) -> None:
         """Opens or makes the file. Raises `WrongBook`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA)
-        with self._change():
-            owner = self._db.execute("SELECT wallet, chain FROM owner").fetchone()
-            if owner is None:
-                self._db.execute("INSERT INTO owner VALUES (?, ?)", (bytes(wallet), chain_id))
-        if owner is not None and owner != (bytes(wallet), chain_id):
-            raise WrongBook(
-                f"{path} holds the transactions of {Address(owner[0])} on chain {owner[1]}, "
-                f"not of {wallet} on chain {chain_id}: choose another file."
-            )
+        self._keep_on(FileShelf(path, wallet, chain_id))
+
+    def _keep_on(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._rows, self._change = shelf.rows, shelf.change
+        self._all = f"entry WHERE {shelf.mine}"
 
     def close(self) -> None:
-        self._db.close()
+        self._shelf.close()
 
     def waiting(self) -> list[Entry]:
         """Entries that are not mined, by nonce."""
-        return self._entries("WHERE state = 'waiting' ORDER BY nonce")
+        return self._entries("state = 'waiting' ORDER BY nonce")
 
     def same(self, call: Call) -> Entry | None:
         """The waiting entry that does what `call` does."""
         found = self._entries(
-            "WHERE state = 'waiting' AND target = ? AND data = ? AND value = ?",
+            "state = 'waiting' AND target = ? AND data = ? AND value = ?",
             (bytes(call.to), call.data, str(call.value)),
         )
         return found[0] if found else None
 
     def signed(self, call: Call) -> bool:
         """Whether an entry that does what `call` does is waiting or mined."""
-        found = self._db.execute(
-            "SELECT 1 FROM entry WHERE state != 'given up'"
+        found = self._rows(
+            f"SELECT 1 FROM {self._all} AND state != 'given up'"
             " AND target = ? AND data = ? AND value = ? LIMIT 1",
             (bytes(call.to), call.data, str(call.value)),
         )
-        return found.fetchone() is not None
+        return bool(found)
 
     def nonces(self, count: int) -> frozenset[int]:
         """Nonces from `count` on that were ever used here."""
-        rows = self._db.execute("SELECT nonce FROM entry WHERE nonce >= ?", (count,))
+        rows = self._rows(f"SELECT nonce FROM {self._all} AND nonce >= ?", (count,))
         return frozenset(nonce for (nonce,) in rows)
 
     def entry(self, id: int) -> Entry:
         """The entry, or the one that took its place."""
-        (found,) = self._entries("WHERE id = ?", (id,))
+        (found,) = self._entries("id = ?", (id,))
         return found if found.next is None else self.entry(found.next)
 
     def last_mined(self) -> int:
         """The highest nonce that was seen mined; -1 for none."""
-        (nonce,) = self._db.execute(
-            "SELECT max(nonce) FROM entry WHERE state = 'mined'"
-        ).fetchone()
+        ((nonce,),) = self._rows(f"SELECT max(nonce) FROM {self._all} AND state = 'mined'")
         return -1 if nonce is None else int(nonce)
 
     def last_nonce(self) -> int:
         """The highest nonce that was ever used here; -1 for none."""
-        (nonce,) = self._db.execute("SELECT max(nonce) FROM entry").fetchone()
+        ((nonce,),) = self._rows(f"SELECT max(nonce) FROM {self._all}")
         return -1 if nonce is None else int(nonce)
 
     def reserve(
@@ -193,7 +148,7 @@ class Book:
             id = self._insert(
                 old.call, sign, count=count, gas=old.gas, cap=old.cap, block=block
             )
-            self._db.execute("UPDATE entry SET next = ? WHERE id = ?", (id, old.id))
+            self._rows("UPDATE entry SET next = ? WHERE id = ?", (id, old.id))
         return self.entry(id)
 
     def replace(self, entry: Entry, raw: bytes, price: Price, *, block: int) -> Entry:
@@ -216,85 +171,76 @@ class Book:
         Tells how many.
         """
         with self._change():
-            return self._db.execute(
+            rows = self._rows(
                 "UPDATE entry SET state = 'waiting', receipt = NULL, since = ?"
-                " WHERE state = 'mined' AND nonce >= ?",
+                f" WHERE {self._shelf.mine} AND state = 'mined' AND nonce >= ? RETURNING id",
                 (time.time(), count),
-            ).rowcount
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """All of it, or nothing and DiskTrouble."""
-        with writing(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            )
+        return len(rows)
 
     def _insert(
         self, call: Call, sign: Sign, *, count: int, gas: int, cap: Wei, block: int
     ) -> int:
         nonce = self._free(count)
         raw, price = sign(nonce)
-        row = self._db.execute(
-            "INSERT INTO entry (nonce, target, data, value, what, gas, cap, state, since)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting', ?)",
-            (
-                nonce,
-                bytes(call.to),
-                call.data,
-                str(call.value),
-                call.what,
-                gas,
-                str(cap),
-                time.time(),
-            ),
+        kept = {
+            "nonce": nonce,
+            "target": bytes(call.to),
+            "data": call.data,
+            "value": str(call.value),
+            "what": call.what,
+            "gas": gas,
+            "cap": str(cap),
+            "state": State.WAITING.value,
+            "since": time.time(),
+            **self._shelf.owner,
+        }
+        marks = ", ".join("?" * len(kept))
+        ((id,),) = self._rows(
+            f"INSERT INTO entry ({', '.join(kept)}) VALUES ({marks}) RETURNING id",
+            tuple(kept.values()),
         )
-        assert row.lastrowid is not None
-        self._attempt(row.lastrowid, raw, price, block)
-        return row.lastrowid
+        self._attempt(id, raw, price, block)
+        return int(id)
 
     def _free(self, count: int) -> int:
-        taken = {
-            nonce
-            for (nonce,) in self._db.execute(
-                "SELECT nonce FROM entry WHERE state != 'given up' AND nonce >= ?", (count,)
-            )
-        }
+        rows = self._rows(
+            f"SELECT nonce FROM {self._all} AND state != 'given up' AND nonce >= ?", (count,)
+        )
+        taken = {nonce for (nonce,) in rows}
         while count in taken:
             count += 1
         return count
 
     def _attempt(self, id: int, raw: bytes, price: Price, block: int) -> None:
+        hash = bytes(transaction_hash(raw))
         tip = None if price.tip is None else str(price.tip)
-        self._db.execute(
-            "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (bytes(transaction_hash(raw)), id, raw, str(price.most), tip, block, time.time()),
+        self._rows("DELETE FROM attempt WHERE hash = ?", (hash,))
+        self._rows(
+            "INSERT INTO attempt (hash, entry, raw, most, tip, block, at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (hash, id, raw, str(price.most), tip, block, time.time()),
         )
 
     def _set(
         self, id: int, state: State, *, reason: str = "", receipt: str | None = None
     ) -> None:
-        self._db.execute(
+        self._rows(
             "UPDATE entry SET state = ?, reason = ?, receipt = ?, since = ? WHERE id = ?",
-            (state, reason, receipt, time.time(), id),
+            (state.value, reason, receipt, time.time(), id),
         )
 
     def _entries(self, condition: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        rows = self._db.execute(f"{_ENTRY} FROM entry {condition}", values).fetchall()
+        rows = self._rows(f"{_ENTRY} FROM {self._all} AND {condition}", values)
         return [self._read(row) for row in rows]
 
     def _read(self, row: tuple[Any, ...]) -> Entry:
         id, nonce, target, data, value, what, gas, cap, state, since, next, reason, receipt = (
             row
         )
-        attempts = self._db.execute(
+        attempts = self._rows(
             "SELECT hash, raw, most, tip, block, at FROM attempt"
-            " WHERE entry = ? ORDER BY rowid",
+            f" WHERE entry = ? ORDER BY {self._shelf.order}",
             (id,),
         )
         return Entry(

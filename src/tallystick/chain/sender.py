@@ -86,17 +86,19 @@ class Sender:
         self,
         rpc: Rpc,
         wallet: Wallet,
-        book: Path,
+        book: Path | Book,
         *,
         chain_id: int,
         fees: Fees | None = None,
         heads: Heads | None = None,
         patience: Patience | None = None,
     ) -> None:
-        """Raises `WrongBook` when the file is another wallet's."""
+        """Raises `WrongBook` when the file `book` is another wallet's."""
         self._fees, self._heads = fees or Fees(), heads
         self._post = Post(rpc, wallet, chain_id)
-        self._book = Book(book, wallet.address, chain_id)
+        if isinstance(book, Path):
+            book = Book(book, wallet.address, chain_id)
+        self._book = book
         self._upkeep = Upkeep(self._post, self._book, self._fees, patience or Patience())
         self._wanted: Counter[int] = Counter()
         self._complaints = Complaints(log)
@@ -196,7 +198,7 @@ class Sender:
     def _gas(self, call: Call, found: Estimate) -> int:
         rewound = self._rewound(found.outlook.block)
         if found.gas is not None:
-            return int(found.gas * GAS_MARGIN)
+            return int(found.gas * GAS_MARGIN) + call.spare
         if rewound:
             raise Unavailable(
                 f"Whether the contract would {call.what} is not decided: "
@@ -266,8 +268,8 @@ class Sender:
     async def _look_after(self) -> None:
         """One round of upkeep, by one task at a time."""
         async with self._one_at_a_time:
-            wanted = {self._book.entry(id).id for id, n in self._wanted.items() if n}
             try:
+                wanted = {self._book.entry(id).id for id, n in self._wanted.items() if n}
                 self._rewound(await self._upkeep.round(wanted))
             except Unavailable as trouble:
                 self._complaints.about("Looking after transactions", trouble)
@@ -276,10 +278,17 @@ class Sender:
         woken, self._looked = self._looked, anyio.Event()
         woken.set()
 
+    def _some_wait(self) -> bool:
+        """Whether something waits; also while the book cannot be read."""
+        try:
+            return bool(self._book.waiting())
+        except Unavailable:
+            return True
+
     async def _wait(self) -> None:
         """Until there may be something new to see."""
         news = self._news
-        if self.calm() and not self._book.waiting():
+        if self.calm() and not self._some_wait():
             with anyio.move_on_after(_NAP):
                 await self._poked.wait()
             self._poked = anyio.Event()
@@ -291,7 +300,7 @@ class Sender:
             self._poked = anyio.Event()
         if self._news != news:
             self._pause = _FIRST_PAUSE
-        elif self._heads is not None or not self._book.waiting():
+        elif self._heads is not None or not self._some_wait():
             self._pause = _IDLE_PAUSE
         else:
             self._pause = min(self._pause * 1.5, _BUSY_PAUSE)

@@ -27,7 +27,10 @@ _ALWAYS: dict[str, str | int] = {
     "tcp_user_timeout": 15_000,  # milliseconds
     "client_encoding": "utf8",
 }
-_SESSION = "-c statement_timeout=15s -c timezone=UTC"
+_SESSION = (
+    "-c statement_timeout=15s -c timezone=UTC"
+    " -c idle_in_transaction_session_timeout=3s"  # who is stopped half way holds up nobody
+)
 _LONGEST_GOODBYE = 5_000
 """Milliseconds that the server has to end a session which lost its connection."""
 _SLOW = 1.0

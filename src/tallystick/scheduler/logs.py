@@ -47,3 +47,7 @@ class LogBook:
             ComputeLogs(wallet_address=Address(name), stdout=stdout, stderr=stderr)
             for name, stdout, stderr in rows
         )
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
