@@ -36,6 +36,14 @@ COMMANDS: Mapping[str, str] = {
 """Every command with what it is for. `tallystick.cli.NAME` attaches it to the program."""
 
 PARTS: Mapping[str, tuple[str, ...]] = {
+    "pool": (
+        "pool_look",
+        "pool_rule",
+        "pool_orders",
+        "pool_chain",
+        "pool_memory",
+        "pool_login",
+    ),
     "worker": (
         "worker_look",
         "worker_earnings",

@@ -16,6 +16,7 @@ import anyio
 from tallystick.cli import failure, logs
 
 SERVICES: Mapping[str, str] = {
+    "pool": "Run a workerpool: its scheduler, its orders, its money.",
     "scheduler": "Follow deals, give work to workers, finalize: run a workerpool.",
     "worker": "Compute tasks for a workerpool and get paid.",
     "results": "Keep results until their owners fetch them.",
@@ -73,7 +74,8 @@ def worker_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _serve(service: str, config: Path) -> int:
     logs.configure()
-    serve = import_module(f"tallystick.{service}.app").serve
+    package = "scheduler" if service == "pool" else service
+    serve = import_module(f"tallystick.{package}.app").serve
     gc.enable()
     anyio.run(serve, config)
     return 0

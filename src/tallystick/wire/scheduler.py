@@ -223,6 +223,11 @@ class SchedulerClient:
     ) -> None:
         await self._stack.aclose()
 
+    @property
+    def token(self) -> str:
+        """What the scheduler gave us at the last login; empty before."""
+        return self._token
+
     async def version(self) -> str:
         """The scheduler's version."""
         return (await self._ask("GET", "/version")).text
