@@ -6,6 +6,7 @@ import pytest
 
 from tallystick.bench import sandbox_start
 from tallystick.bench.report import Options
+from tallystick.execution import userns
 from tallystick.execution.choose import KNOWN
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
@@ -17,7 +18,11 @@ async def test_every_runtime_is_measured_beside_plain_docker_or_missed_with_a_re
     monkeypatch.setenv("DOCKER_HOST", docker_host)
     report = await sandbox_start.run(Options(work=tmp_path, repeat=1))
     measured = {row.what.removeprefix("start to end, "): row for row in report.rows}
-    assert "docker" in measured
+    names = {label.partition(",")[0] for label in measured}
+    assert "docker" in names
     for name in KNOWN:
-        assert name in measured or any(f"{name}" in note for note in report.notes), report
+        assert name in names or any(f"{name}" in note for note in report.notes), report
     assert all(row.figure > 0 and row.reference for row in measured.values()), report
+    for name in names & {"runc", "crun", "runsc"}:
+        assert f"{name}, no user namespace" in measured
+        assert f"{name}, user namespace" in measured or userns.refusal()

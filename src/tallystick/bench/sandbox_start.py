@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 
 import anyio.to_thread
@@ -21,6 +22,7 @@ from tallystick.examples.layout import write_image, write_layer
 from tallystick.examples.runtime import runtime_tree
 from tallystick.execution.choose import KNOWN, choose
 from tallystick.execution.executor import Executor, ImageRef, Job, Limits, RuntimeUnfit
+from tallystick.execution.gvisor import GVISOR
 
 NAME = "sandbox-start"
 SUMMARY = "A job that does nothing, by each container runtime, beside plain `docker run`."
@@ -31,6 +33,8 @@ _COMMAND = ("python3", "-I", "-S", "-c", "pass")
 _LIMITS = Limits(time=60, memory=256 * _MIB, cpus=1, pids=64, disk=64 * _MIB)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _REPOSITORY = "tallystick/nothing"
+_WAYS = (*product(KNOWN, (True,)), *product(("runc", "crun", GVISOR), (False,)))
+"""Runtimes, with a user namespace, and those that can do without one."""
 
 
 async def run(options: Options) -> Report:
@@ -41,7 +45,7 @@ async def run(options: Options) -> Report:
     with _served(image_folder) as registry:
         image = ImageRef(registry, _REPOSITORY, "1", digest)
         async with _executors(options.work) as (executors, unfit):
-            for executor in executors:
+            for executor in executors.values():
                 await executor.fetch(image, time_limit=120)
             times = await _measure(executors, image, options.work, samples)
     plain = _milliseconds(times.pop("docker run", []))
@@ -58,8 +62,7 @@ async def run(options: Options) -> Report:
     notes = (
         f"median of {samples}, one at a time; the job is `{' '.join(_COMMAND)}`",
         "all limits set, output on a disk of its own where the runtime can have one",
-        "runc, crun, runsc and bubblewrap make a user namespace for each job; Docker only where"
-        " its daemon maps users",
+        "Docker has a user namespace only where its daemon maps users, bubblewrap always",
         *unfit,
         *(() if plain else ("there is no docker to compare with",)),
     )
@@ -116,32 +119,46 @@ def _served(layout: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _executors(work: Path) -> AsyncIterator[tuple[list[Executor], tuple[str, ...]]]:
-    """Every runtime that works here, and sentences about those that do not."""
-    found: list[Executor] = []
+async def _executors(work: Path) -> AsyncIterator[tuple[dict[str, Executor], tuple[str, ...]]]:
+    """Every runtime that works here, with a user namespace and without where it can have the
+    choice, by what to call it; and sentences about those that do not work."""
+    found: dict[str, Executor] = {}
     unfit = []
     try:
-        for name in KNOWN:
+        for name, mapped in _WAYS:
             try:
-                found.append(await choose(name, work / "cache"))
+                executor = await choose(name, work / "cache", user_namespace=mapped)
             except RuntimeUnfit as error:
                 unfit.append(f"not measured: {error}")
-        yield found, tuple(unfit)
+                continue
+            # Where no user namespace can be made, both ways are the same.
+            other = found.setdefault(f"{name}, {_namespace(executor)}", executor)
+            if other is not executor:
+                await executor.aclose()
+        yield found, tuple(dict.fromkeys(unfit))
     finally:
-        for executor in found:
+        for executor in found.values():
             await executor.aclose()
 
 
+def _namespace(executor: Executor) -> str:
+    missed = any(each.startswith("user namespace:") for each in executor.limits_not_enforced())
+    return "no user namespace" if missed else "user namespace"
+
+
 async def _measure(
-    executors: list[Executor], image: ImageRef, work: Path, samples: int
+    executors: dict[str, Executor], image: ImageRef, work: Path, samples: int
 ) -> dict[str, list[float]]:
     """Seconds of each run, by what ran it."""
-    times: dict[str, list[float]] = {executor.name: [] for executor in executors}
-    compare = "docker" in times and shutil.which("docker") is not None
+    times: dict[str, list[float]] = {label: [] for label in executors}
+    compare = shutil.which("docker") is not None and any(
+        executor.name == "docker" for executor in executors.values()
+    )
     plain = partial(_docker, "run", "--rm", "--network", "none", f"{image.name}@{image.digest}")
     for number in range(samples + 1):
-        for executor in executors:
-            times[executor.name].append(await _one(executor, image, work, number))
+        for label, executor in executors.items():
+            name = f"{label.replace(', ', '-').replace(' ', '-')}-{number}"
+            times[label].append(await _one(executor, image, work, name))
         if compare:
             seconds = await anyio.to_thread.run_sync(plain)
             times.setdefault("docker run", []).append(seconds)
@@ -152,11 +169,11 @@ async def _measure(
     return {name: seconds[1:] for name, seconds in times.items()}
 
 
-async def _one(executor: Executor, image: ImageRef, work: Path, number: int) -> float:
-    folder = work / f"{executor.name}-{number}"
+async def _one(executor: Executor, image: ImageRef, work: Path, name: str) -> float:
+    folder = work / name
     (folder / "in").mkdir(parents=True)
     job = Job(
-        name=f"bench-{executor.name}-{work.name}-{number}"[:100],
+        name=f"bench-{name}-{work.name}"[:100],
         image=image,
         args=(),
         env={},

@@ -35,18 +35,27 @@ async def choose(
     credentials: Mapping[str, tuple[str, str]] | None = None,
     policy: PullPolicy = "missing",
     docker_runtime: str | None = None,
+    user_namespace: bool = True,
 ) -> Executor:
     """The runtime that was asked for, else the first of `PREFERENCE` that works here.
 
     `cache` holds unpacked images and running jobs; only one user may use it. `credentials`
     are user and password by registry. `docker_runtime` is one that the Docker daemon was told
-    of, such as runsc. Raises RuntimeUnfit, saying why, when there is none.
+    of, such as runsc. Without `user_namespace` runc, crun and runsc make none, so that it can
+    be measured what one costs. Raises RuntimeUnfit, saying why, when there is none.
     """
     if prefer is not None and prefer not in KNOWN:
         known = ", ".join(KNOWN)
         raise RuntimeUnfit(f"There is no runtime {prefer!r}; there are {known}.")
     logins = {registry_name(host): login for host, login in (credentials or {}).items()}
-    options = _Options(Path.cwd() / cache, sizes or Sizes(), logins, policy, docker_runtime)
+    options = _Options(
+        cache=Path.cwd() / cache,
+        sizes=sizes or Sizes(),
+        credentials=logins,
+        policy=policy,
+        docker_runtime=docker_runtime,
+        user_namespace=user_namespace,
+    )
     reasons = []
     for name in (prefer,) if prefer else PREFERENCE:
         try:
@@ -56,13 +65,14 @@ async def choose(
     raise RuntimeUnfit("No container runtime works here. " + " ".join(reasons))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     cache: Path
     sizes: Sizes
     credentials: Mapping[str, tuple[str, str]] = field(repr=False)
     policy: PullPolicy
     docker_runtime: str | None
+    user_namespace: bool
 
     @property
     def jobs(self) -> Path:
@@ -109,7 +119,7 @@ class _Options:
             raise RuntimeUnfit(f"{name} needs root here.")
         if not Hierarchies.find().usable:
             raise RuntimeUnfit(f"{name} needs control groups, and may not make any here.")
-        base = 0 if refusal() else BASE
+        base = BASE if self.user_namespace and not refusal() else 0
         return await self._embedded(OciRuntime(Path(program), base), base)
 
     async def _bubblewrap(self) -> Executor:
