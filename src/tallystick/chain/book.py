@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tallystick.chain.call import Call
+from tallystick.chain.entries import Attempt, Entry, Sign, State
 from tallystick.chain.envelope import Price, transaction_hash
 from tallystick.chain.shelf import FileShelf, Shelf, WrongBook
 from tallystick.poco.values import Address, Hash, Wei
@@ -20,53 +18,6 @@ __all__ = ["Attempt", "Book", "Entry", "Sign", "State", "WrongBook"]
 _ENTRY = (
     "SELECT id, nonce, target, data, value, what, gas, cap, state, since, next, reason, receipt"
 )
-
-
-class State(StrEnum):
-    """What became of a transaction."""
-
-    WAITING = "waiting"
-    """It has a nonce and is signed; the chain may take it at any time."""
-    MINED = "mined"
-    GIVEN_UP = "given up"
-    """Its nonce went to another transaction, or the chain can never take it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One signed form of a transaction. All forms have the same nonce and calldata."""
-
-    hash: Hash
-    raw: bytes
-    price: Price
-    block: int
-    """The latest block when it was made."""
-    at: float
-    """Seconds since the epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One call that the wallet sends."""
-
-    id: int
-    nonce: int
-    call: Call
-    gas: int
-    cap: Wei
-    state: State
-    since: float
-    """When it came to this state; seconds since the epoch."""
-    next: int | None
-    """The entry that does the same with another nonce, when this one lost its own."""
-    reason: str
-    receipt: dict[str, Any] | None
-    attempts: tuple[Attempt, ...]
-    """Oldest first, never empty."""
-
-
-Sign = Callable[[int], tuple[bytes, Price]]
-"""Signs a call for a nonce."""
 
 
 class Book:

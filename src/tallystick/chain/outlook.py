@@ -8,8 +8,8 @@ from typing import Any
 
 from tallystick.chain.abi import quantity
 from tallystick.chain.answers import Reverted, RpcError
-from tallystick.chain.book import Entry
 from tallystick.chain.call import Call
+from tallystick.chain.entries import Entry
 from tallystick.chain.fees import Network
 from tallystick.chain.queries import read_head
 from tallystick.chain.rpc import Request, Rpc

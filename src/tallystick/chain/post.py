@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from tallystick.chain.answers import RpcError
-from tallystick.chain.book import Entry, Sign
 from tallystick.chain.call import Call
+from tallystick.chain.entries import Entry, Sign
 from tallystick.chain.envelope import Price, Transaction
 from tallystick.chain.rpc import Rpc
 from tallystick.chain.wallet import Wallet

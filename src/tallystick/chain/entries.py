@@ -1,0 +1,59 @@
+"""What a book of transactions tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tallystick.chain.call import Call
+from tallystick.chain.envelope import Price
+from tallystick.poco.values import Hash, Wei
+
+
+class State(StrEnum):
+    """What became of a transaction."""
+
+    WAITING = "waiting"
+    """It has a nonce and is signed; the chain may take it at any time."""
+    MINED = "mined"
+    GIVEN_UP = "given up"
+    """Its nonce went to another transaction, or the chain can never take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One signed form of a transaction. All forms have the same nonce and calldata."""
+
+    hash: Hash
+    raw: bytes
+    price: Price
+    block: int
+    """The latest block when it was made."""
+    at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One call that the wallet sends."""
+
+    id: int
+    nonce: int
+    call: Call
+    gas: int
+    cap: Wei
+    state: State
+    since: float
+    """When it came to this state; seconds since the epoch."""
+    next: int | None
+    """The entry that does the same with another nonce, when this one lost its own."""
+    reason: str
+    receipt: dict[str, Any] | None
+    attempts: tuple[Attempt, ...]
+    """Oldest first, never empty."""
+
+
+Sign = Callable[[int], tuple[bytes, Price]]
+"""Signs a call for a nonce."""
