@@ -160,7 +160,9 @@ class MoneyWatch:
                 continue
             missing = stake_for(order.price, wanted) - purse.free
             stops = (
-                "Nobody can buy" if cover.tasks == 0 else f"Only {cover.tasks} tasks are left"
+                "Nobody can buy a task"
+                if cover.tasks == 0
+                else f"Only {cover.tasks} tasks can be bought"
             )
             yield (
                 f"{stops} of category {order.category} at {order.price} nRLC: each locks"
