@@ -29,6 +29,7 @@ from tallystick.engine.clock import ChainClock
 from tallystick.engine.complaints import Complaints
 from tallystick.engine.engine import Engine
 from tallystick.engine.errors import Unavailable
+from tallystick.engine.fence import Fenced
 from tallystick.engine.journal import ChainRef, Journal
 from tallystick.lifecycle.facts import (
     Claimed,
@@ -47,7 +48,9 @@ from tallystick.poco.values import Hash, TaskId
 
 log = logging.getLogger(__name__)
 
-_CURSOR = "chain cursor"
+CURSOR = "chain cursor"
+"""The note that keeps where a watcher stopped."""
+
 _PAUSE = 0.2
 """Seconds before news is taken over again when the node did not answer a question about it."""
 _LINK_LIMIT = 4096
@@ -72,12 +75,12 @@ class NoteCursor:
 
     def load(self) -> list[tuple[int, Hash]]:
         """The last blocks that were taken over, newest last."""
-        blocks = json.loads(self._journal.noted(_CURSOR) or "[]")
+        blocks = json.loads(self._journal.noted(CURSOR) or "[]")
         return [(number, Hash(text)) for number, text in blocks]
 
     def save(self, blocks: list[tuple[int, Hash]]) -> None:
         """These blocks are in the journal now."""
-        self._journal.note(_CURSOR, json.dumps([(number, str(h)) for number, h in blocks]))
+        self._journal.note(CURSOR, json.dumps([(number, str(h)) for number, h in blocks]))
 
 
 Births = Callable[[SchedulerNotice], Awaitable[None]]
@@ -188,6 +191,8 @@ class Follower:
             self._engine.record(stream, fact, ref)
         except IllegalFact as known:
             log.debug("%s at block %d tells nothing new: %s", stream, at.block, known)
+        except Fenced:
+            log.debug("%s is for its owner to record", stream)
 
     async def _undo(self, block: int) -> None:
         streams = self._engine.roll_back(block)

@@ -114,6 +114,8 @@ class Watcher:
         self.calm: Callable[[], bool] = lambda: False
         """Whether nobody needs the next blocks before `NAP` is over: they are read together
         then, or when `wake` is called, which is far cheaper than one by one."""
+        self.rewound: Callable[[list[Position]], list[Position]] = lambda known: known
+        """From which blocks to read on; asked when all news so far is taken over."""
         self._woken = anyio.Event()
 
     def wake(self) -> None:
@@ -157,6 +159,7 @@ class Watcher:
             await self._woken.wait()
 
     async def _next(self) -> Blocks | Rollback | None:
+        self._known = list(self.rewound(self._known))
         if (tip := self._successor()) is None:
             tip, still = await self._look()
             if not still:

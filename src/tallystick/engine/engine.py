@@ -144,8 +144,12 @@ class Engine(Generic[S, F, C]):
             self.states.get(entry.stream), entry.fact
         )
         self._newest = max(self._newest, entry.seq)
-        self._changed[entry.stream] = time.time()
         self._tell(entry.stream)
+        self.announce(entry)
+
+    def announce(self, entry: Entry[F]) -> None:
+        """Tell those who listen of a fact of another process that is in the states already."""
+        self._changed[entry.stream] = time.time()
         for listener in self._listeners:
             listener(entry)
 
