@@ -135,12 +135,14 @@ async def test_a_node_that_is_away_is_no_bug_of_ours(office: Office, monkeypatch
     headers = await office.member(0)
     office.open(office.buy())
 
-    async def away(worker: Address) -> int:
-        raise Unavailable("the node does not answer")
+    async def away(requests: object) -> list[object]:
+        raise Unavailable("https://node.example/v3/secret-key does not answer")
 
-    monkeypatch.setattr(office.pool.hub, "score", away)
+    monkeypatch.setattr(office.pool.hub.rpc, "batch", away)
     answer = await office.demand(headers)
-    assert (answer.status_code, answer.content) == (503, b"")
+    assert answer.status_code == 503
+    assert "ask again" in answer.json()["message"]
+    assert "secret-key" not in answer.text, "the address of a node may hold a key"
 
 
 async def test_what_a_requester_writes_into_a_deal_is_shown_as_it_is(office: Office):

@@ -37,7 +37,7 @@ async def test_a_second_worker_with_the_wallet_of_one_that_runs(office: Office):
     assert (await register(office, me, "a")).status_code == 200, "a restart is let in at once"
     refused = await register(office, me, "b")
     assert refused.status_code == 409
-    assert refused.text == (
+    assert refused.json()["message"] == (
         "wallet already used by worker name of a, last seen 0 s ago; stop it or use another"
         " wallet"
     )

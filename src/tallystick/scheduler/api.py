@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tallystick import __version__
-from tallystick.engine.errors import Unavailable
 from tallystick.lifecycle.agenda import owed_by_worker
 from tallystick.lifecycle.facts import Began, Fact, IllegalFact, Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler import story
+from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.asked import Cursor, Patience
 from tallystick.scheduler.hanging import unless_hung_up
 from tallystick.scheduler.logs import LogBook
-from tallystick.scheduler.roster import WalletTaken
-from tallystick.wire.auth import Challenges, Tokens, Unauthorized
+from tallystick.scheduler.routing import NOTHING, TEXT, WORKER, Route, get, told
+from tallystick.wire.auth import Challenges, Tokens
 from tallystick.wire.authorization import SignatureBody
 from tallystick.wire.dialect import UnknownStatus, from_update, next_action
+from tallystick.wire.rates import Allowance, TooOften
+from tallystick.wire.refusals import refusal
 from tallystick.wire.scheduler import (
     INSTANCE,
     NO_WORK,
@@ -39,11 +40,25 @@ from tallystick.wire.scheduler import (
 )
 
 if TYPE_CHECKING:
+    from tallystick.scheduler.figures import Pushes
     from tallystick.scheduler.pool import Pool
 
-log = logging.getLogger(__name__)
-
-TEXT = "text/plain;charset=UTF-8"
+_TEXT = "text/plain;charset=UTF-8"
+NextWord = Literal[
+    "PLEASE_CONTINUE",
+    "PLEASE_WAIT",
+    "PLEASE_START",
+    "PLEASE_DOWNLOAD_APP",
+    "PLEASE_DOWNLOAD_DATA",
+    "PLEASE_COMPUTE",
+    "PLEASE_CONTRIBUTE",
+    "PLEASE_REVEAL",
+    "PLEASE_UPLOAD",
+    "PLEASE_CONTRIBUTE_AND_FINALIZE",
+    "PLEASE_COMPLETE",
+    "PLEASE_ABORT",
+]
+"""What a worker is to do next, in the words of its v9 peers."""
 IsUploaded = Callable[[TaskId, str], Awaitable[bool]]
 """Whether the result store really has the result of this task at this link."""
 
@@ -58,14 +73,21 @@ class Desk:
     challenges: Challenges
     tokens: Tokens
     logs: LogBook
+    admission: Admission
     history: Callable[[TaskId], story.Story]
     is_uploaded: IsUploaded
+    pushes: Pushes
+    allowance: Allowance
+    """How often a wallet may ask."""
 
 
 def bearer(request: Request) -> Address:
-    """The wallet that sent a request."""
+    """The wallet that sent a request. Raises Unauthorized, TooOften."""
     desk: Desk = request.app.state.desk
-    return desk.tokens.bearer(request.headers.get("authorization", ""))
+    worker = desk.tokens.bearer(request.headers.get("authorization", ""))
+    if wait := desk.allowance.take(worker):
+        raise TooOften(f"The wallet {worker}", wait)
+    return worker
 
 
 def caller(request: Request) -> Address:
@@ -89,43 +111,55 @@ TheDesk = Annotated[Desk, Depends(the_desk)]
 
 
 def attach(app: FastAPI) -> None:
-    """Add the workers' routes and the answers to their mistakes to `app`."""
-    app.add_exception_handler(Unauthorized, _unauthorized)
-    app.add_exception_handler(WalletTaken, _taken)
-    app.add_exception_handler(RequestValidationError, _bad_request)
-    app.add_exception_handler(Unavailable, _not_ready)
-    app.get("/version")(_version)
-    app.get("/workers/config")(_config)
-    app.get("/config/chain")(_chain)
-    app.get("/workers/challenge")(_challenge)
-    app.post("/workers/login")(_login)
-    app.post("/workers/ping")(_ping)
-    app.post("/workers/leave")(_leave)
-    app.post("/workers/register")(_register)
-    app.get("/workers/computing")(_computing)
-    app.get("/replicates/available", response_model=None)(_available)
-    app.get("/replicates/facts", response_model=None)(_facts)
-    app.post("/replicates/{task_id}/updateStatus")(_update)
+    """Add the workers' routes to `app`."""
+    _introductions(app)
+    _logins(app)
+    _member(app, "POST", "/workers/ping", {200: TEXT}, _ping)
+    _member(app, "POST", "/workers/leave", {204: NOTHING}, _leave)
+    _member(app, "POST", "/workers/register", {200: WorkerModel}, _register, 403)
+    _member(app, "GET", "/workers/computing", {200: list[str]}, _computing)
+    offer = {200: OwnOffer | ReplicateOffer, 204: NOTHING}
+    _member(app, "GET", "/replicates/available", offer, _available, 412, 503)
+    _member(app, "GET", "/replicates/facts", {200: PoolFeed}, _facts)
+    path, words = "/replicates/{task_id}/updateStatus", dict.fromkeys((200, 202, 208), NextWord)
+    _member(app, "POST", path, words, _update, 503)
 
 
-async def _unauthorized(request: Request, problem: Exception) -> Response:
-    return Response(status_code=401)
+def _introductions(app: FastAPI) -> None:
+    get("/version", TEXT, tag="workers' own").add(app, _version)
+    get("/workers/config", PublicConfig, tag="workers' own").add(app, _config)
+    get("/config/chain", ChainConfig, tag="workers' own").add(app, _chain)
 
 
-async def _taken(request: Request, problem: Exception) -> Response:
-    """Another worker of ours uses the wallet; peers of another make never see this."""
-    return PlainTextResponse(str(problem), status_code=409, media_type=TEXT)
+def _logins(app: FastAPI) -> None:
+    challenge = get("/workers/challenge", TEXT, tag="workers' own", refuses=(401,))
+    challenge.add(app, _challenge)
+    Route(
+        verb="POST",
+        path="/workers/login",
+        answers={200: TEXT},
+        refuses=(401,),
+        tag="workers' own",
+    ).add(app, _login)
 
 
-async def _bad_request(request: Request, problem: Exception) -> Response:
-    reason = {"status": 400, "error": "Bad Request", "path": request.url.path}
-    return JSONResponse(reason, status_code=400)
-
-
-async def _not_ready(request: Request, problem: Exception) -> Response:
-    """A node or a store did not answer a question that the request led to."""
-    log.warning("%s cannot be answered: %s", request.url.path, problem)
-    return Response(status_code=503)
+def _member(
+    app: FastAPI,
+    verb: Literal["GET", "POST"],
+    path: str,
+    answers: Mapping[int, Any],
+    handler: Callable[..., Any],
+    *refuses: int,
+) -> None:
+    """A route for workers that logged in, with the wallet that is theirs alone."""
+    Route(
+        verb=verb,
+        path=path,
+        answers=answers,
+        refuses=(409, *refuses),
+        who=WORKER,
+        tag="workers' own",
+    ).add(app, handler)
 
 
 def _json(body: Any) -> Response:
@@ -133,7 +167,7 @@ def _json(body: Any) -> Response:
 
 
 def _text(text: str) -> Response:
-    return PlainTextResponse(text, media_type=TEXT)
+    return PlainTextResponse(text, media_type=_TEXT)
 
 
 def _no_work(why: NoWork) -> Response:
@@ -157,12 +191,14 @@ async def _chain(desk: TheDesk) -> Response:
 
 
 async def _challenge(desk: TheDesk, walletAddress: Address) -> Response:
-    """What a worker must sign to log in."""
+    """What a worker must sign to log in; 401 for a wallet that is not on the whitelist."""
+    desk.admission.require_listed(walletAddress)
     return _text(desk.challenges.issue(walletAddress))
 
 
 async def _login(desk: TheDesk, walletAddress: Address, body: SignatureBody) -> Response:
     """A token for whoever signed the challenge."""
+    desk.admission.require_listed(walletAddress)
     desk.challenges.settle(walletAddress, body.value)
     return _text(desk.tokens.issue(walletAddress))
 
@@ -182,20 +218,25 @@ async def _register(
     desk: TheDesk,
     worker: Bearer,
     body: WorkerModel,
+    *,
     instance: Annotated[str, Header(alias=INSTANCE, max_length=100)] = "",
+    program: Annotated[str, Header(alias="user-agent")] = "",
     takeover: bool = False,
 ) -> Response:
     """A worker starts: it tells what its machine can do, and takes up what it holds. A second
-    one of ours with the wallet of one that runs is told so (409)."""
+    one of ours with the wallet of one that runs is told so (409), and whom the pool does not
+    want is told why (403)."""
+    holds = any(worker in t.replicates for t in desk.pool.tasks() if not t.status.over)
+    desk.admission.require_fit(worker, body, program, holds=holds)
     model = desk.pool.roster.register(worker, body, instance=instance, takeover=takeover)
     desk.pool.welcome_back(worker)
     desk.pool.changes.beat()  # a demand of the one that is taken over ends now
     return _json(model)
 
 
-async def _computing(desk: TheDesk, worker: Caller) -> list[str]:
+async def _computing(desk: TheDesk, worker: Caller) -> Response:
     """The tasks that occupy a slot of this worker."""
-    return [str(t.id) for t in desk.pool.tasks() if busy_slots(worker, [t])]
+    return told([str(task.id) for task in desk.pool.tasks() if busy_slots(worker, [task])])
 
 
 async def _available(
@@ -208,18 +249,20 @@ async def _available(
     """A replicate, at once or within `wait` seconds; 204 when there is none. A worker of ours
     that never registered here is told so (412)."""
     if not desk.pool.clock.known:
-        return Response(status_code=503)
+        return refusal(503, "No block is known yet: ask again.", request.url.path)
     if wait and desk.pool.roster.model(worker) is None:
-        return Response(status_code=412)
+        register = f"{worker} is not registered here: POST /workers/register first."
+        return refusal(412, register, request.url.path)
     if blockNumber <= 0:
         return _no_work(NoWork.ASKED_TOO_EARLY)
-    instance = request.headers.get(INSTANCE, "")
+    instance, asked = request.headers.get(INSTANCE, ""), time.monotonic()
     permission = await unless_hung_up(
         request, lambda: desk.pool.demand(worker, min(wait, PATIENCE), instance)
     )
     if permission is None:
         desk.pool.roster.require_current(worker, instance)
         return _no_work(desk.pool.why_none(worker))
+    desk.pushes.left(str(permission.chain_task_id), asked)
     if not wait:
         return _json(ReplicateOffer(workerpool_authorization=permission))
     task = desk.pool.engine.states[str(permission.chain_task_id)]
@@ -251,7 +294,7 @@ async def _facts(
 
 
 async def _update(
-    desk: TheDesk, worker: Caller, task_id: TaskId, body: StatusUpdate
+    request: Request, desk: TheDesk, worker: Caller, task_id: TaskId, body: StatusUpdate
 ) -> Response:
     """A worker reports how far its replicate is; the answer is what comes next."""
     pool, stream = desk.pool, str(task_id)
@@ -260,8 +303,8 @@ async def _update(
         return JSONResponse("PLEASE_ABORT", status_code=202)
     try:
         fact = from_update(worker, body)
-    except UnknownStatus:
-        return JSONResponse("PLEASE_ABORT", status_code=400)
+    except UnknownStatus as problem:
+        return refusal(400, f"{problem} GET /docs tells which are.", request.url.path)
     if body.details and body.details.compute_logs:
         desk.logs.write(task_id, worker, body.details.compute_logs)
     had = pool.statuses_had(

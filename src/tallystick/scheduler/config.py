@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from tallystick.poco.values import Address, Wei
 from tallystick.scheduler.terms import OrderTerms, bits
+from tallystick.wire.proxies import networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,9 @@ class SchedulerConfig:
     password_file: Path
     results_url: str
     """The result store, as workers reach it."""
+    database: str = ""
+    """A PostgreSQL database, as postgresql://…, that several schedulers of the pool share, each
+    with a data_dir of its own; empty: one scheduler, with its books in data_dir."""
     name: str = "pool"
     host: str = "127.0.0.1"
     port: int = 13000
@@ -63,7 +68,26 @@ class SchedulerConfig:
     stake_warning: int = 10
     """Tasks of each order that the free deposit must be good for, or the operator is warned."""
 
+    tls_cert: Path | None = None
+    """Certificate with its chain, PEM: then only HTTPS is spoken. Read again at SIGHUP."""
+    tls_key: Path | None = None
+    """Its key, PEM, not encrypted."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-… is believed."""
+    root_path: str = ""
+    """Where a proxy shows this scheduler (/pool), unless it says so by X-Forwarded-Prefix."""
+    requests_per_address: float = 100.0
+    """A second, for each address but the loopback, four times as many at once; 0: no limit."""
+    requests_per_wallet: float = 50.0
+    """A second, for each wallet that logged in, ten times as many at once; 0: no limit."""
+    stale_after: float = 60.0
+    """Seconds without a new block after which the scheduler is not ready (GET /ready)."""
+    log_format: Literal["text", "json"] = "text"
+    """text, or json: one object a line, with the task that is spoken of."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
     def __post_init__(self) -> None:
+        networks(self.trusted_proxies)
         bits(self.required_tag)
         if self.eth_per_rlc is not None and not self.eth_per_rlc > 0:
             raise ValueError("eth_per_rlc has to be more than 0")
@@ -71,4 +95,5 @@ class SchedulerConfig:
     @property
     def url(self) -> str:
         """Where workers find this scheduler."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        scheme = "https" if self.tls_cert else "http"
+        return self.public_url or f"{scheme}://{self.host}:{self.port}"

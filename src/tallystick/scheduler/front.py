@@ -7,54 +7,105 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from tallystick import __version__
-from tallystick.engine.journal import Journal
-from tallystick.lifecycle.facts import Fact
-from tallystick.scheduler import api, page, public
+from tallystick.scheduler import api, figures, lists, page, public, reference, refused, vitals
+from tallystick.scheduler.admission import Admission
+from tallystick.scheduler.census import Census
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.logs import LogBook
 from tallystick.scheduler.story import tell
+from tallystick.scheduler.window import Window
 from tallystick.wire.auth import Challenges, Tokens, key_file
 from tallystick.wire.limits import Limited, Limits
+from tallystick.wire.proxies import Forwarded, networks
+from tallystick.wire.rates import Allowance, RateLimited
 from tallystick.wire.scheduler import ChainConfig, PublicConfig
 
 if TYPE_CHECKING:
+    from tallystick.engine.journal import Journal
+    from tallystick.lifecycle.facts import Fact
     from tallystick.scheduler.pool import Pool
 
 _LARGEST_BODY = 2 << 20
 """Bytes that a worker may send at once: two logs of 100,000 characters fit well."""
+_ADDRESS_BURST, _WALLET_BURST = 4, 10
+"""Seconds of an allowance that may be used at once. A worker with many slots tells much at a
+time; behind one address there may be many of them."""
 
 
 def front(
-    config: SchedulerConfig, pool: Pool, journal: Journal[Fact], is_uploaded: api.IsUploaded
+    config: SchedulerConfig,
+    pool: Pool,
+    journal: Journal[Fact],
+    is_uploaded: api.IsUploaded,
+    *,
+    signs: vitals.Vitals | None = None,
 ) -> FastAPI:
-    """The routes for workers and for everybody, and the page."""
-    logs, known = LogBook(config.data_dir / "logs.db"), pool.hub.domain.chain_id
-    app = FastAPI(
-        title="Tallystick scheduler", version=__version__, docs_url=None, redoc_url=None
-    )
+    """The routes for workers and for everybody, the pages, and what guards them."""
+    logs = LogBook(config.data_dir / "logs.db")
+    signs = signs or vitals.Vitals(journal=journal, stale_after=config.stale_after)
+    counted = figures.Figures(pool, signs, Census(pool, config.lost_after))
+    app = bare()
     told, chain = _introduction(config, pool)
+    app.state.vitals, app.state.figures = signs, counted
     app.state.desk = api.Desk(
         pool=pool,
         config=told,
         chain=chain,
+        admission=Admission(journal, config, pool.wallet.address),
         challenges=Challenges(),
         tokens=Tokens(key_file(config.data_dir / "token.key"), pool=config.workerpool),
         logs=logs,
         history=lambda task: tell(journal.read(stream=str(task))),
         is_uploaded=is_uploaded,
+        pushes=counted.pushes,
+        allowance=_allowance(config.requests_per_wallet, _WALLET_BURST),
     )
-    app.state.window = public.Window(
+    app.state.window = _window(config, pool, journal, logs)
+    app.state.window.watch()
+    page.Page(pool, chain.chain_id, config.lost_after).attach(app)
+    _guard(app, config)
+    return app
+
+
+def _window(
+    config: SchedulerConfig, pool: Pool, journal: Journal[Fact], logs: LogBook
+) -> Window:
+    return Window(
         pool=pool,
         journal=journal,
         logs=logs,
-        chain_id=known,
+        workerpool=config.workerpool,
+        chain_id=pool.hub.domain.chain_id,
         lost_after=config.lost_after,
+        url=config.public_url,
     )
-    app.add_middleware(Limited, limits=Limits(body=_LARGEST_BODY))
-    api.attach(app)
-    public.attach(app)
-    page.Page(pool, known, config.lost_after).attach(app)
+
+
+def bare() -> FastAPI:
+    """Every route and its description, with nothing behind them: what documentation needs."""
+    app = FastAPI(
+        title="Tallystick scheduler",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    for part in (refused, api, public, lists, figures, vitals, reference):
+        part.attach(app)
     return app
+
+
+def _guard(app: FastAPI, config: SchedulerConfig) -> None:
+    """The last one is asked first."""
+    app.add_middleware(Limited, limits=Limits(body=_LARGEST_BODY))
+    allowance = _allowance(config.requests_per_address, _ADDRESS_BURST)
+    app.add_middleware(RateLimited, allowance=allowance)
+    trusted = networks(config.trusted_proxies)
+    app.add_middleware(Forwarded, trusted=trusted, root_path=config.root_path)
+
+
+def _allowance(rate: float, burst: int) -> Allowance:
+    return Allowance(rate, round(rate * burst))
 
 
 def _introduction(config: SchedulerConfig, pool: Pool) -> tuple[PublicConfig, ChainConfig]:

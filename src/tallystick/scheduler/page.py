@@ -14,19 +14,12 @@ from tallystick.lifecycle import views
 from tallystick.lifecycle.pool import busy_slots
 from tallystick.lifecycle.stages import task_status
 from tallystick.lifecycle.task import Task
+from tallystick.scheduler.look import POLICY, STYLE
 
 if TYPE_CHECKING:
     from tallystick.scheduler.pool import Pool
 
 _TASKS = 50
-_STYLE = """
-:root{color-scheme:light dark;--line:#8884}
-body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%;margin:0 0 2rem}
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line)}
-td,code{overflow-wrap:anywhere}code{font-size:.9em}
-"""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Page:
 
     async def answer(self) -> HTMLResponse:
         """The page as it is now."""
-        headers = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff"}
+        headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
         return HTMLResponse(self.render(), headers=headers)
 
     def render(self) -> str:
@@ -54,7 +47,7 @@ class Page:
             [
                 '<!doctype html><html lang="en"><head><meta charset="utf-8">',
                 '<meta name="viewport" content="width=device-width"><title>Workerpool</title>',
-                f'<meta http-equiv="refresh" content="3"><style>{_STYLE}</style></head><body>',
+                f'<meta http-equiv="refresh" content="3"><style>{STYLE}</style></head><body>',
                 "<h1>Workerpool</h1>",
                 f"<p>Chain {self.chain_id}, hub <code>{self.pool.hub.address}</code>.",
                 f"{len(known)} tasks, {still_open} of them open.</p>",

@@ -23,6 +23,7 @@ class Problem(Body):
 
 
 _LONGEST_PATH: Final = 300
+_LONGEST_MESSAGE: Final = 1_000
 
 
 def refusal(
@@ -32,7 +33,12 @@ def refusal(
     said = Problem(
         status=status,
         error=HTTPStatus(status).phrase,
-        path=path[:_LONGEST_PATH].encode(errors="replace").decode(),
-        message=message,
+        path=_clean(path, _LONGEST_PATH),
+        message=_clean(message, _LONGEST_MESSAGE),
     )
     return JSONResponse(said.model_dump(), status_code=status, headers=headers)
+
+
+def _clean(text: str, most: int) -> str:
+    """What strangers may have written, as UTF-8 that every reader takes."""
+    return text[:most].encode(errors="replace").decode()
