@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -28,6 +29,9 @@ from tallystick.lifecycle.replicate import (
     Status,
 )
 from tallystick.lifecycle.vocabulary import GRAPHS
+from tallystick.scheduler.front import bare
+from tallystick.scheduler.reference import document
+from tallystick.scheduler.routing import REQUESTER, WORKER
 from tallystick.worker import legacy
 from tallystick.worker.config import RegistryLogin, WorkerConfig
 from tallystick.worker.environment import PROXIES, names_of
@@ -54,8 +58,30 @@ def pages() -> dict[str, str]:
         "statuses.md": statuses_page,
         "commands.md": commands_page,
         "settings.md": settings_page,
+        "scheduler-api.md": scheduler_api_page,
     }
-    return {name: HEAD + "\n".join(write()) + "\n" for name, write in writers.items()}
+    told = {name: HEAD + "\n".join(write()) + "\n" for name, write in writers.items()}
+    return told | {"scheduler-api.json": json.dumps(document(bare()), indent=1) + "\n"}
+
+
+def scheduler_api_page() -> Iterator[str]:
+    """Every route of the scheduler, by what it is about."""
+    found = document(bare())
+    yield "# The scheduler over HTTP\n"
+    yield f"{found['info']['description']}\n"
+    yield "The same with every field: [scheduler-api.json](scheduler-api.json), an OpenAPI"
+    yield "document. A running scheduler serves it at `/openapi.json`, and a page at `/docs`."
+    tag = ""
+    for path, verbs in found["paths"].items():
+        for verb, operation in verbs.items():
+            if operation["tags"][0] != tag:
+                (tag,) = operation["tags"]
+                yield f"\n## {tag.capitalize()}\n"
+                yield "| Route | Does | Who may ask |\n|---|---|---|"
+            who = next((name for each in operation.get("security", ()) for name in each), "")
+            asker = {WORKER: "a worker that logged in", REQUESTER: "the deal's requester"}
+            what = _cell(operation["description"])
+            yield f"| `{verb.upper()} {path}` | {what} | {asker.get(who, 'everybody')} |"
 
 
 def facts_page() -> Iterator[str]:
