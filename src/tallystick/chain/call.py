@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tallystick.poco.values import Address, TaskId, Wei
 
@@ -16,6 +16,8 @@ class Call:
     what: str
     """For people: logs and error sentences."""
     value: Wei = 0
+    spare: int = field(default=0, compare=False)
+    """Gas beyond what a node estimates, for what the call calls in turn."""
 
     def __repr__(self) -> str:
         return f"Call({self.what}, to {self.to}, {len(self.data)} bytes)"

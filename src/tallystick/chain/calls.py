@@ -7,12 +7,13 @@ on its way already.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tallystick.chain import contracts
 from tallystick.chain.abi import encode_call
 from tallystick.chain.call import Call
+from tallystick.chain.fees import CALLBACK_GAS
 from tallystick.poco.orders import (
     AppOrder,
     DatasetOrder,
@@ -146,8 +147,8 @@ class Calls:
     ) -> Call:
         """The whole life of a trust-1 task that has no contribution yet, in one transaction."""
         args = (task, digest, results, callback, enclave, enclave_sign, authorization)
-        what = f"contribute to and finalize {task}"
-        return self._ask(what, contracts.CONTRIBUTE_AND_FINALIZE, *args)
+        call = self._ask(f"finish {task} by one vote", contracts.CONTRIBUTE_AND_FINALIZE, *args)
+        return replace(call, spare=CALLBACK_GAS) if callback else call
 
     # Accounts
 

@@ -16,7 +16,12 @@ RICH: Final = 10
 
 CONTRIBUTE_GAS: Final = 500_000
 REVEAL_GAS: Final = 100_000
-"""What the calls of a worker take at most: the limits that workers have always used."""
+FINISH_GAS: Final = 700_000
+"""What the calls of a worker take at most: the limits that workers have always used. The
+last is for contributing and finalizing at once."""
+CALLBACK_GAS: Final = 200_000
+"""What a requester's contract may take when it is told a result. An estimate that found it
+cheap may be wrong by that much."""
 
 _MILLION: Final = 10**6
 
