@@ -103,6 +103,16 @@ def _known(question: Query[A], answer: Any) -> A | None:
         return None
 
 
+def answered(question: Query[A], answer: Any) -> A:
+    """What a node answered in a batch; raises its error."""
+    return question.read(unhex(_good(answer)))
+
+
+def counted(answer: Any) -> int:
+    """The same for a number that a node told by itself."""
+    return quantity(_good(answer))
+
+
 def _good(answer: Any) -> Any:
     if isinstance(answer, RpcError):
         raise answer

@@ -19,10 +19,13 @@ class ChainClock:
         self._elapsed = elapsed
         self._head: Instant = 0
         self._seen = elapsed()
+        self.count = 0
+        """How often a newest block was told: what was read at another count may be old."""
 
     def saw(self, head: Instant) -> None:
         """A block of that timestamp is the newest."""
         self._head, self._seen = head, self._elapsed()
+        self.count += 1
 
     @property
     def known(self) -> bool:

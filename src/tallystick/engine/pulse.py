@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 
 class Pulse:
     """Wakes whoever waits for the next change; nobody polls for what this can tell."""
 
-    def __init__(self) -> None:
+    def __init__(self, closing: Callable[[], object] | None = None) -> None:
+        """`closing` lets go whoever waits elsewhere for what belongs to this."""
+        self._closing = closing
         self._event: anyio.Event | None = None
         self.closed = False
         """Nothing will change any more: nobody should wait."""
@@ -26,6 +30,8 @@ class Pulse:
         """Let everybody go who waits, now and from now on."""
         self.closed = True
         self.beat()
+        if self._closing is not None:
+            self._closing()
 
     async def next(self, count: int, patience: float = float("inf")) -> int:
         """Wait for a change after the `count` that was seen, at most `patience` seconds."""

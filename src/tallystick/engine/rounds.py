@@ -27,13 +27,15 @@ class Rounds(Generic[Q, A]):
     """Gathers questions and has them answered at once: one round trip, or one commit, for
     whatever comes while the loop goes round once.
 
-    Who asks first does it for all, and is not cancelled meanwhile.
+    Who asks first does it for all, and is not cancelled meanwhile. What is asked while others
+    are being answered waits for its turn together: slow answers make large rounds.
     """
 
     def __init__(self, answer: Callable[[Sequence[Q]], Awaitable[Sequence[A]]]) -> None:
         """`answer` gives one answer a question, in order; its Unavailable goes to all."""
         self._answer = answer
         self._open: _Round[Q, A] | None = None
+        self._turn = anyio.Lock()
 
     async def ask(self, question: Q) -> A:
         """The answer. Raises Unavailable."""
@@ -52,11 +54,12 @@ class Rounds(Generic[Q, A]):
 
     async def _settle(self, mine: _Round[Q, A]) -> None:
         with anyio.CancelScope(shield=True):
-            await checkpoint()
-            self._open = None
-            try:
-                mine.answers = await self._answer(mine.questions)
-            except Unavailable as trouble:
-                mine.trouble = trouble
-            finally:
-                mine.done.set()
+            async with self._turn:
+                await checkpoint()
+                self._open = None
+                try:
+                    mine.answers = await self._answer(mine.questions)
+                except Unavailable as trouble:
+                    mine.trouble = trouble
+                finally:
+                    mine.done.set()

@@ -101,6 +101,12 @@ def headroom(deal: Deal) -> int:
     return min(HEADROOM, deal.time_unit // 4)
 
 
+def too_late(deal: Deal, now: Instant) -> bool:
+    """Whether less is left for contributing than such a task usually may take: whoever began
+    now would compute for nothing."""
+    return now + headroom(deal) + deal.time_unit > deal.contribution_deadline
+
+
 def owed_by_worker(task: Task, me: Address, now: Instant) -> Iterator[WorkerCommand]:
     """Every command that is due for `me`. A scheduler can ask it too, about any worker."""
     mine = task.replicates.get(me)

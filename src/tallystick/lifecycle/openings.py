@@ -1,8 +1,8 @@
 """Which open tasks want one more replicate, kept so that nobody has to look at all of them.
 
 Tasks lie in bags, one a deal; bags lie by what they ask of a worker. Deals take turns, and a
-worker is offered the deal that waits longest among those it can serve. Pure: a value that
-changes, and a function of what it was told. `pool` says who fits; this only finds them.
+worker is offered the deal that waits longest among those it can serve. `fitness` says which
+these are; this only finds them. Pure: it changes, but by nothing else than what it is told.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tallystick.lifecycle.agenda import wants_worker
-from tallystick.lifecycle.pool import (
+from tallystick.lifecycle.agenda import too_late, wants_worker
+from tallystick.lifecycle.fitness import (
     COMPUTING,
     Applicant,
     Needs,
@@ -20,7 +20,6 @@ from tallystick.lifecycle.pool import (
     meets_kin,
     needs_of,
     owed_stake,
-    too_late,
     unable,
 )
 from tallystick.lifecycle.task import Task, TaskStatus

@@ -162,14 +162,13 @@ class Office:
         """Give a wallet no more work."""
         wallet = _wallet(request)
         found = self.admission.block(wallet, text(request, "why", most=500))
-        self.pool.changes.beat()  # a demand of it that waits ends now
         return {**asdict(found), "holds": self._holds(wallet)}
 
     async def unblock(self, request: Request) -> Answer:
         """Give it work again."""
         wallet = _wallet(request)
         was = self.admission.unblock(wallet)
-        self.pool.changes.beat()
+        self.pool.ring(wallet)  # it may be waiting
         return {"wallet": str(wallet), "was_blocked": was}
 
     async def drain(self, request: Request) -> Answer:
@@ -230,6 +229,7 @@ def open_office(
 ) -> Office:
     """The office of a scheduler that starts."""
     owner = pool.wallet.address
+    pool.giving.is_blocked = admission.is_blocked
 
     def on_offer() -> list[Any]:
         return [(kept.order, kept.remaining) for kept in orders.on_offer()]

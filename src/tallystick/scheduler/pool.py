@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,32 +11,27 @@ import anyio
 
 from tallystick.chain.hub import Hub
 from tallystick.chain.wallet import Wallet
+from tallystick.engine.bells import HangUp
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.engine import Engine
 from tallystick.engine.journal import Entry
 from tallystick.engine.pulse import Pulse
 from tallystick.lifecycle.agenda import PoolCommand, overdue, owed_by_pool
-from tallystick.lifecycle.facts import (
-    Assigned,
-    Fact,
-    Finalized,
-    Initialized,
-    Lost,
-    Recovering,
-    UploadRequested,
-)
-from tallystick.lifecycle.pool import NoWork, busy_slots, task_for, why_none
-from tallystick.lifecycle.replicate import OVER
+from tallystick.lifecycle.facts import Assigned, Fact, Initialized, Lost, Recovering
+from tallystick.lifecycle.fitness import NoWork
+from tallystick.lifecycle.openings import Openings
+from tallystick.lifecycle.replicate import OVER, Status
 from tallystick.lifecycle.task import Task, TaskStatus, advance, fold
 from tallystick.lifecycle.views import modern
-from tallystick.poco.contribution import authorization_hash, weight
-from tallystick.poco.values import Address, Signature
+from tallystick.poco.contribution import authorization_hash
+from tallystick.poco.values import Address, Signature, TaskId
+from tallystick.scheduler.giving import Elsewhere, Giving
+from tallystick.scheduler.news import News
 from tallystick.scheduler.roster import Roster
 from tallystick.wire.authorization import SignatureBody, WorkerpoolAuthorization
 from tallystick.wire.scheduler import PoolNews
 
 PoolEngine = Engine[Task, Fact, PoolCommand]
-News = Assigned | UploadRequested
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +71,21 @@ class Pool:
         history: Iterable[Entry[Fact]],
     ) -> None:
         self.engine, self.roster, self.wallet = engine, roster, wallet
-        self.hub, self.clock, self.changes = hub, clock, Pulse()
+        self.hub, self.clock, self.changes = hub, clock, Pulse(self._let_go)
         self.instance = secrets.token_hex(8)
         """Names this process: cursors into its news are good for it alone."""
-        self._scores: dict[Address, int] = {}
-        self._news: dict[Address, list[Entry[Fact]]] = defaultdict(list)
+        self.openings = Openings()
+        self.giving = Giving(self)
+        self._news = News(self)
         self._births: dict[str, int] = {}
         self._had: dict[tuple[str, Address], set[str]] = {}
+        self._unanswered: dict[tuple[str, Address], float] = {}
+        """Replicates of which nothing was heard yet, and since when."""
+        for stream, task in engine.states.items():
+            self.openings.tell(TaskId(stream), task)
         for entry in history:
             self._keep(entry)
+        engine.watch(self._changed)
         engine.listen(self._heard)
 
     def tasks(self) -> Iterable[Task]:
@@ -95,86 +94,109 @@ class Pool:
 
     def open_tasks(self) -> Iterator[Task]:
         """Tasks that may be contributed to."""
-        return (task for task in self.tasks() if task.status is TaskStatus.ACTIVE)
+        return (task for task in self.openings.live() if task.status is TaskStatus.ACTIVE)
 
     async def demand(
-        self, worker: Address, patience: float, instance: str = ""
+        self,
+        worker: Address,
+        patience: float,
+        instance: str = "",
+        hung_up: HangUp = anyio.sleep_forever,
     ) -> WorkerpoolAuthorization | None:
         """A replicate for `worker` as soon as a task wants one, within `patience` seconds;
-        none when another instance has taken over its wallet meanwhile."""
-        asked, ends = time.time(), anyio.current_time() + patience
-        await self._score(worker)
-        while True:
-            seen = self.changes.count
-            if (task := self._fitting(worker)) is not None:
-                power = weight(await self._score(worker))
-                still = self.roster.speaks(worker, instance)
-                if still and self._fitting(worker) == task:
-                    return self._assign(task, worker, power, asked)
-            superseded = not self.roster.speaks(worker, instance)
-            if superseded or self.changes.closed or anyio.current_time() >= ends:
-                return None
-            await self.changes.next(seen, ends - anyio.current_time())
+        none when it has `hung_up`, or when another instance has taken over its wallet."""
+        return await self.giving.demand(worker, patience, instance, hung_up)
 
-    def why_none(self, worker: Address) -> NoWork:
+    def why_none(self, worker: Address, instance: str = "") -> NoWork:
         """Why `worker` is given no replicate now."""
-        model = self.roster.model(worker)
-        if model is None:
-            return NoWork.NOT_REGISTERED
-        return why_none(worker, self.open_tasks(), model.slots)
+        return self.giving.why_none(worker, instance)
 
     def news(self, worker: Address, after: int) -> list[PoolNews]:
         """What was decided about `worker` past the cursor and still matters."""
-        told = self._news.get(worker, [])
-        fresh = told[bisect_right(told, after, key=lambda entry: entry.seq) :]
-        return [
-            self._news_of(entry, task)
-            for entry in fresh
-            if (task := self.engine.states.get(entry.stream)) is not None
-            and not task.status.over
-        ]
+        return self._news.past(worker, after)
 
     async def wait_for_news(
-        self, worker: Address, after: int, patience: float, instance: str = ""
+        self,
+        worker: Address,
+        after: int,
+        patience: float,
+        instance: str = "",
+        *,
+        hung_up: HangUp = anyio.sleep_forever,
     ) -> list[PoolNews]:
         """`news`, as soon as there are any, within `patience` seconds, or until another
         instance takes over the wallet."""
         ends = anyio.current_time() + patience
         while True:
-            seen = self.changes.count
             news = self.news(worker, after)
             superseded = not self.roster.speaks(worker, instance)
             if news or superseded or self.changes.closed or anyio.current_time() >= ends:
                 return news
-            await self.changes.next(seen, ends - anyio.current_time())
+            if not await self._news.bells.wait(worker, ends, hung_up):
+                return []
 
-    def authorization(self, task: Task, worker: Address) -> WorkerpoolAuthorization:
+    def authorization(
+        self, task: Task, worker: Address, known: Signature | None = None
+    ) -> WorkerpoolAuthorization:
         """The permission of `worker` to contribute to `task`; asked again, it is the same."""
-        signature = self.wallet.sign_message(authorization_hash(worker, task.id))
+        signature = known or Signature(
+            self.wallet.sign_message(authorization_hash(worker, task.id))
+        )
         return WorkerpoolAuthorization(
             chain_task_id=task.id,
             deal_id=task.deal.id,
             task_index=task.index,
             worker_wallet=worker,
-            signature=SignatureBody(value=Signature(signature)),
+            signature=SignatureBody(value=signature),
         )
 
     def mark_lost(self, silence: float) -> None:
-        """Note that the replicates of workers not heard for `silence` seconds are lost."""
+        """Note that the replicates of workers not heard for `silence` seconds are lost, and
+        those that nobody began though their worker is there: others compute instead."""
         for worker in list(self.roster.silent(silence)):
             self._mark(worker, Lost(worker))
+        oldest = time.monotonic() - 2 * silence
+        for (stream, worker), since in list(self._unanswered.items()):
+            if since > oldest:
+                break
+            del self._unanswered[stream, worker]
+            task = self.engine.states.get(stream)
+            if task and self._waits_for(task, worker) and self.engine.owns(stream):
+                self.engine.record(stream, Lost(worker))
 
     def mark_overdue(self) -> None:
-        """Note who did not reveal, or did not upload, in time."""
+        """Note who did not reveal, or did not upload, in time. Called with every block: who was
+        short of money may have some now."""
+        self.giving.look_again()
         if not self.clock.known:
             return
-        for task in list(self.tasks()):
-            for fact in overdue(task, self.clock.now()):
-                self.engine.record(str(task.id), fact)
+        for task in self.openings.live():
+            if task.status is TaskStatus.REVEALING and self.engine.owns(str(task.id)):
+                for fact in overdue(task, self.clock.now()):
+                    self.engine.record(str(task.id), fact)
 
     def welcome_back(self, worker: Address) -> None:
-        """Note that a worker which started again takes up its replicates."""
+        """Note that a worker which started again takes up its replicates. What is held open for
+        one that it takes over from ends now."""
         self._mark(worker, Recovering(worker))
+        self.ring(worker)
+
+    def ring(self, worker: Address) -> None:
+        """What is held open for `worker` is to be looked at again."""
+        self.giving.line.ring(worker)
+        self._news.bells.ring(worker)
+
+    def share(self, news: str, elsewhere: Elsewhere) -> None:
+        """Several processes are this pool: cursors into the news that are called `news` are
+        good at each of them, and `elsewhere` gives away what they own."""
+        self.instance, self.giving.elsewhere = news, elsewhere
+        self._news.shared = True
+
+    async def assign(
+        self, task: TaskId, worker: Address, instance: str
+    ) -> WorkerpoolAuthorization | None:
+        """Give a task of ours to a worker that waits at another process, if it may have it."""
+        return await self.giving.assign(task, worker, instance)
 
     def statuses_had(
         self, task: Task, worker: Address, told: Callable[[], Iterable[str]]
@@ -190,33 +212,32 @@ class Pool:
         """Where on the chain the task was opened, for whoever wants to read its story."""
         return self._births.get(str(task.id), 0)
 
-    def _fitting(self, worker: Address) -> Task | None:
-        model = self.roster.model(worker)
-        open_tasks = list(self.open_tasks())
-        if model is None or busy_slots(worker, open_tasks) >= model.slots:
-            return None
-        return task_for(worker, open_tasks, self.clock.now())
-
-    async def _score(self, worker: Address) -> int:
-        if worker not in self._scores:
-            self._scores[worker] = await self.hub.score(worker)
-        return self._scores[worker]
-
-    def _assign(
-        self, task: Task, worker: Address, power: int, asked: float
-    ) -> WorkerpoolAuthorization:
-        permission = self.authorization(task, worker)
-        stream, due = str(task.id), max(asked, self.engine.changed(str(task.id)))
-        self.engine.record(stream, Assigned(worker, power, permission.signature.value))
-        self.engine.acted("assign", stream, due)
-        return permission
+    def _let_go(self) -> None:
+        self.giving.line.close()
+        self._news.bells.close()
 
     def _mark(self, worker: Address, fact: Lost | Recovering) -> None:
-        for task in list(self.tasks()):
-            mine = task.replicates.get(worker)
-            if task.status.over or mine is None or mine.status in OVER or mine.away == fact:
+        for task in self.openings.held_by(worker):
+            mine = task.replicates[worker]
+            if mine.status in OVER or mine.away == fact:
                 continue
-            self.engine.record(str(task.id), fact)
+            if self.engine.owns(str(task.id)):
+                self.engine.record(str(task.id), fact)
+
+    def _waits_for(self, task: Task, worker: Address) -> bool:
+        """Whether the worker has a replicate of the task, and never said a word about it."""
+        mine = task.replicates.get(worker)
+        return (
+            task.status is TaskStatus.ACTIVE
+            and mine is not None
+            and mine.status is Status.ASSIGNED
+            and mine.doing is None
+            and mine.away is None
+        )
+
+    def _changed(self, stream: str) -> None:
+        """The state of a task is another one: by a fact, or because the chain went back."""
+        self.giving.tell(TaskId(stream), self.engine.states.get(stream))
 
     def _heard(self, entry: Entry[Fact]) -> None:
         self._keep(entry)
@@ -233,39 +254,13 @@ class Pool:
             del self._had[entry.stream, worker]
 
     def _keep(self, entry: Entry[Fact]) -> None:
+        self._news.keep(entry)
         match entry.fact:
-            case Assigned(worker=worker) | UploadRequested(worker=worker):
-                self._news[worker].append(entry)
             case Initialized() if entry.ref is not None:
                 self._births[entry.stream] = entry.ref.block
-            case Finalized() if self._scored(entry.stream):
-                self._scores.clear()
+            case Assigned(worker=worker):
+                task = self.engine.states.get(entry.stream)
+                if task and self._waits_for(task, worker):
+                    self._unanswered[entry.stream, worker] = time.monotonic()
             case _:
                 return
-
-    def _scored(self, stream: str) -> bool:
-        """Whether the end of this task changed scores: only where several have voted."""
-        task = self.engine.states.get(stream)
-        return task is None or sum(r.vote is not None for r in task.replicates.values()) > 1
-
-    def _news_of(self, entry: Entry[Fact], task: Task) -> PoolNews:
-        match entry.fact:
-            case Assigned(worker=worker, weight=power):
-                return PoolNews(
-                    seq=entry.seq,
-                    chain_task_id=task.id,
-                    kind="Assigned",
-                    weight=power,
-                    authorization=self.authorization(task, worker),
-                    from_block=self.birth_block(task),
-                )
-            case UploadRequested(worker=worker, deadline=deadline):
-                self.engine.acted("request upload", entry.stream, entry.at)
-                return PoolNews(
-                    seq=entry.seq,
-                    chain_task_id=task.id,
-                    kind="UploadRequested",
-                    deadline=deadline,
-                )
-            case other:
-                raise AssertionError(f"{other} is no news for a worker")

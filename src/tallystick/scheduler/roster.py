@@ -10,7 +10,7 @@ from tallystick.engine.journal import Journal
 from tallystick.poco.values import Address
 from tallystick.wire.scheduler import WorkerModel
 
-_KEY, _INSTANCE = "worker ", "instance "
+_KEY, _INSTANCE, _OWNER = "worker ", "instance ", "owner "
 
 AT_WORK = 60.0
 """Seconds since its last sign of life for which a worker keeps its wallet to itself."""
@@ -36,6 +36,14 @@ class Roster:
             for key, text in journal.notes(_INSTANCE).items()
         }
         """Which process uses a wallet; "" for a peer of another make, which does not tell."""
+        self._owners = {
+            Address(key.removeprefix(_OWNER)): text
+            for key, text in journal.notes(_OWNER).items()
+        }
+        """Who runs a worker, where somebody said so."""
+        self._hosts: dict[Address, str] = {}
+        """Where a worker called from when it registered; unknown for those of this machine."""
+        self._kin: dict[str, frozenset[Address]] = {}
         self._heard = dict.fromkeys(self._models, clock())
         self._left: set[Address] = set()
         """Said goodbye: silent from then on, and their wallet may be used elsewhere."""
@@ -60,6 +68,45 @@ class Roster:
         self._left.discard(worker)
         self.heard(worker)
         return model
+
+    def owned(self, worker: Address, owner: str) -> None:
+        """Remember who runs a worker; "" forgets it. Wallets of one owner are no second
+        opinion about each other."""
+        if owner:
+            self._journal.note(f"{_OWNER}{worker}", owner)
+            self._owners[worker] = owner
+        else:
+            self._journal.forget(f"{_OWNER}{worker}")
+            self._owners.pop(worker, None)
+        self._kin.clear()
+
+    def calls_from(self, worker: Address, host: str) -> None:
+        """Note the address that a worker registered from: of workers whose owners nobody named,
+        those behind one address count as one owner's."""
+        if host and not host.startswith("127.") and host not in ("::1", "localhost"):
+            self._hosts[worker] = host
+        else:
+            self._hosts.pop(worker, None)
+        self._kin.clear()
+
+    def owner(self, worker: Address) -> str:
+        """Who runs a worker, as far as is known; "" when it is not."""
+        return self._owners.get(worker) or self._hosts.get(worker, "")
+
+    def kin(self, worker: Address) -> frozenset[Address]:
+        """Other wallets of the same owner."""
+        owner = self.owner(worker)
+        if not owner:
+            return frozenset()
+        if not self._kin:
+            self._kin = self._families()
+        return self._kin.get(owner, frozenset()) - {worker}
+
+    def _families(self) -> dict[str, frozenset[Address]]:
+        families: dict[str, set[Address]] = {}
+        for worker in self._owners.keys() | self._hosts.keys():
+            families.setdefault(self.owner(worker), set()).add(worker)
+        return {owner: frozenset(workers) for owner, workers in families.items()}
 
     def heard(self, worker: Address) -> None:
         """A sign of life."""
