@@ -100,8 +100,8 @@ class Figures:
         yield _gauge("transactions_pending", "Sent, and not mined.", len(since))
         oldest = now - min(since, default=now)
         yield _gauge("transaction_oldest_seconds", "For which one has waited.", oldest)
-        spent = vitals.gas_spent()
-        yield _counter("gas_spent_wei", "What our mined transactions cost.", spent)
+        if (spent := vitals.gas_spent()) is not None:
+            yield _counter("gas_spent_wei", "What our mined transactions cost.", spent)
         trouble = vitals.journal.trouble is not None
         yield _gauge("journal_trouble", "1 when the last write to the journal failed.", trouble)
         yield _gauge("ready", "1 when GET /ready says so.", not list(vitals.troubles()))

@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
 
+from tallystick.chain.spent import fees
 from tallystick.engine.errors import DiskTrouble
+from tallystick.engine.read_only import NotThere
 from tallystick.lifecycle.facts import Fact
 from tallystick.scheduler.routing import Route, get, told
 from tallystick.wire import public as bodies
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tallystick.chain.follow import Follower
+    from tallystick.chain.heads import Heads
     from tallystick.chain.records import Head
+    from tallystick.chain.sender import Sender
     from tallystick.engine.journal import Journal
 
 _PROBE = 5.0
 """Seconds for which an attempt to write tells how the journal is."""
+_ACCOUNTS = 30.0
+"""Seconds for which the sum of gas is good."""
 _NOTE = "written to see whether writing works"
 
 
@@ -36,8 +45,8 @@ class Vitals:
     """The newest block whose logs are taken over."""
     pending: Callable[[], tuple[float, ...]] = tuple
     """Since when each transaction waits to be mined; seconds since the epoch."""
-    gas_spent: Callable[[], int] = lambda: 0
-    """Wei, of every transaction that was mined."""
+    gas_spent: Callable[[], int | None] = lambda: None
+    """Wei, of every transaction that was mined; None where that is not known."""
     recovered: bool = False
     """Whether the engine works on everything that the journal told of."""
     clock: Callable[[], float] = time.time
@@ -46,6 +55,12 @@ class Vitals:
 
     def __post_init__(self) -> None:
         self.began = self.clock()
+
+    def know(self, heads: Heads, follower: Follower, sender: Sender, book: Path) -> None:
+        """Look at these from now on; `book` is the file of the sender's transactions."""
+        self.head, self.followed = lambda: heads.latest, lambda: follower.head
+        self.pending = lambda: tuple(each.since for each in sender.pending)
+        self.gas_spent = Spent(book).wei
 
     @property
     def head_age(self) -> float | None:
@@ -75,6 +90,25 @@ class Vitals:
             return False
         self._probed = time.monotonic()
         return True
+
+
+class Spent:
+    """The gas that a book of transactions tells of, read now and then: it is a sum of many."""
+
+    def __init__(self, book: Path) -> None:
+        self._book, self._read, self._wei = book, -_ACCOUNTS, 0
+
+    def wei(self) -> int | None:
+        """None when there is no such file: the transactions of several schedulers are kept in
+        their database."""
+        if time.monotonic() < self._read + _ACCOUNTS:
+            return self._wei
+        try:
+            self._wei = sum(fee.wei for fee in fees(self._book))
+        except NotThere:
+            return None
+        self._read = time.monotonic()
+        return self._wei
 
 
 def the_vitals(request: Request) -> Vitals:
