@@ -27,6 +27,9 @@ from tallystick.engine.engine import Engine
 from tallystick.engine.journal import Journal
 from tallystick.engine.settings import load, secret
 from tallystick.lifecycle.facts import Fact
+from tallystick.scheduler.admin import Office, open_office
+from tallystick.scheduler.admin_course import first_of
+from tallystick.scheduler.admin_place import held
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.deals import births
 from tallystick.scheduler.front import front
@@ -60,6 +63,7 @@ class Parts:
     sender: Sender
     heads: Heads
     app: FastAPI
+    office: Office
 
 
 async def serve(path: Path) -> None:
@@ -69,17 +73,19 @@ async def serve(path: Path) -> None:
     guarded = certificate is not None or bool(config.trusted_proxies)
     sock = serving.listen(config.host, config.port, guarded=guarded)
     async with AsyncExitStack() as stack:
+        stack.enter_context(held(config.data_dir))
         parts = await _build(config, stack)
         async with anyio.create_task_group() as tasks:
             for service in (parts.heads.run, parts.sender.run, parts.follower.run):
                 tasks.start_soon(service)
             tasks.start_soon(_watch_workers, parts)
             tasks.start_soon(_watch_deadlines, parts)
+            tasks.start_soon(parts.office.run)
             await tasks.start(_serve_http, parts, sock, certificate)
             async with parts.pool.engine.working():
                 parts.app.state.vitals.recovered = True
                 log.info("The scheduler of %s is ready at %s", config.workerpool, config.url)
-                await until_stopped()
+                await first_of(until_stopped, parts.office.until_drained)
                 parts.pool.changes.close()
             tasks.cancel_scope.cancel()
 
@@ -133,8 +139,13 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     results = await stack.enter_async_context(ResultsClient(config.results_url))
     uploads = Uploads(engine.states, results)
     app = front(config, pool, journal, uploads.has)
+    desk, window = app.state.desk, app.state.window
+    office = open_office(
+        config, pool, journal, sender=sender, fees=_fees(config), admission=desk.admission
+    )
+    window.orders = office.orders
     app.state.vitals.know(heads, follower, sender, config.data_dir / "transactions.db")
-    return Parts(config, journal, pool, follower, sender, heads, app)
+    return Parts(config, journal, pool, follower, sender, heads, app, office)
 
 
 async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> None:
@@ -149,13 +160,16 @@ async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> N
 def _sender(
     config: SchedulerConfig, rpc: Rpc, wallet: Wallet, hub: Hub, heads: Heads
 ) -> Sender:
-    fees = Fees(
+    book, fees = config.data_dir / "transactions.db", _fees(config)
+    return Sender(rpc, wallet, book, chain_id=hub.domain.chain_id, fees=fees, heads=heads)
+
+
+def _fees(config: SchedulerConfig) -> Fees:
+    return Fees(
         multiplier=config.gas_price_multiplier,
         cap=config.gas_price_cap,
         legacy=config.legacy_fees,
     )
-    book = config.data_dir / "transactions.db"
-    return Sender(rpc, wallet, book, chain_id=hub.domain.chain_id, fees=fees, heads=heads)
 
 
 def _follower(
