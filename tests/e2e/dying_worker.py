@@ -3,7 +3,8 @@
 The file `deaths` beside its settings tells when, a line each: `before Contributed`,
 `after Began compute`; `pause after Computed` only stops it, until SIGCONT. Each happens once.
 Its results are different every time it computes: what it signed once it cannot make again.
-With `same` before the settings they are what every other worker computes.
+With `same` before the settings they are what every other worker computes; with `hasty` ten
+minutes without a chain are over after six seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -21,7 +24,7 @@ import anyio
 from tallystick.engine.journal import Journal
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Digest
-from tallystick.worker import app
+from tallystick.worker import app, votes
 from tallystick.worker.compute import Computer
 from tallystick.worker.folder import TaskFolder
 from tallystick.worker.settings import read
@@ -66,6 +69,9 @@ if __name__ == "__main__":
     Journal.append = mortal_append  # type: ignore[method-assign, assignment]
     if "same" not in sys.argv[1:-1]:
         Computer._result = never_the_same  # type: ignore[method-assign]
+    if "hasty" in sys.argv[1:-1]:
+        fast = SimpleNamespace(monotonic=lambda: 100 * time.monotonic())
+        votes.time = fast  # type: ignore[assignment, attr-defined]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for chatty in ("httpx2", "httpcore2", "websockets"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -184,10 +184,12 @@ async def usual(
 
 @asynccontextmanager
 async def pausing(
-    lab: Lab, *moments: str, name: str = "worker-1", **settings: str
+    lab: Lab, *moments: str, name: str = "worker-1", hasty: bool = False, **settings: str
 ) -> AsyncIterator[OwnWorker]:
-    """A worker that is stopped, as by SIGSTOP, right after what it writes down."""
+    """A worker that is stopped, as by SIGSTOP, right after what it writes down. A `hasty` one
+    has less patience with the chain."""
     OwnWorker(lab, name).doomed(*(f"pause after {moment}" for moment in moments))
-    async with usual(lab, name, MORTAL, **settings) as worker:
+    program = (*MORTAL, "hasty") if hasty else MORTAL
+    async with usual(lab, name, program, **settings) as worker:
         await lab.workers_are_back(1)
         yield worker

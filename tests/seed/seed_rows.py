@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 _W, _E, _X = "worker/test_worker_", "e2e/test_", "execution/test_"
-_O = "e2e/test_status_causes.py"
+_O, _R = "e2e/test_status_causes.py", "e2e/test_rare_statuses.py"
 _S, _C, _P = "scheduler/test_scheduler_", "cli/test_cli_", "e2e/test_worker_preflight.py"
 _ELSEWHERE: Final = {
     **dict.fromkeys((7,), "the directory of pools is a page of the scheduler's deliverable"),
@@ -139,7 +139,7 @@ STATUSES: Final[dict[str, tuple[str, ...]]] = {
         ),
         _LIFE,
     ),
-    "START_FAILED": (f"{_W}steps.py::test_a_worker_without_a_stake_does_not_begin",),
+    "START_FAILED": (f"{_R}::test_a_deposit_withdrawn_before_anything_has_begun",),
     "APP_DOWNLOAD_FAILED": (f"{_O}::test_an_image_that_its_registry_does_not_have",),
     "DATA_DOWNLOAD_FAILED": (
         f"{_O}::test_an_input_that_its_server_does_not_have",
@@ -151,13 +151,19 @@ STATUSES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "CAN_CONTRIBUTE": (f"{_W}statuses.py::test_a_vote_that_counts_can_be_cast",),
     f"{_CANT}STAKE_TOO_LOW": (f"{_O}::test_a_deposit_withdrawn_before_the_vote",),
-    f"{_CANT}TASK_NOT_ACTIVE": (f"{_W}votes.py::test_a_task_that_others_decided",),
-    f"{_CANT}AFTER_DEADLINE": (f"{_W}votes.py::test_after_the_deadline_by_the_chains_clock",),
-    f"{_CANT}CONTRIBUTION_ALREADY_SET": (f"{_W}votes.py::test_a_vote_by_another_hand",),
+    f"{_CANT}TASK_NOT_ACTIVE": (
+        f"{_R}::test_a_task_that_others_decided_while_this_one_computed",
+    ),
+    f"{_CANT}AFTER_DEADLINE": (f"{_R}::test_a_deadline_that_passes_while_this_one_computed",),
+    f"{_CANT}CONTRIBUTION_ALREADY_SET": (
+        f"{_R}::test_a_vote_of_the_same_wallet_by_another_program",
+    ),
     f"{_CANT}DETERMINISM_HASH_NOT_FOUND": (
+        f"{_O}::test_an_app_that_leaves_nothing",
         f"{_W}statuses.py::test_without_a_digest_nothing_is_contributed",
     ),
     f"{_CANT}CHAIN_UNREACHABLE": (
+        f"{_R}::test_no_node_answers_before_the_vote",
         f"{_W}votes.py::test_a_chain_that_does_not_answer_is_waited_for_but_not_for_ever",
     ),
     "CONTRIBUTING": (f"{_W}statuses.py::test_a_vote_that_counts_can_be_cast",),
@@ -165,12 +171,11 @@ STATUSES: Final[dict[str, tuple[str, ...]]] = {
         f"{_O}::test_a_deposit_withdrawn_before_the_vote",
         f"{_W}statuses.py::test_a_wallet_drained_before_and_after_the_check",
     ),
-    "CANT_REVEAL": (
-        f"{_W}statuses.py::test_a_digest_that_does_not_fit_the_vote_cannot_be_revealed",
+    **dict.fromkeys(
+        ("CANT_REVEAL", "REVEAL_FAILED"),
+        (f"{_R}::test_the_winning_vote_of_the_same_wallet_is_not_ours",),
     ),
-    "REVEAL_FAILED": (
-        f"{_W}statuses.py::test_a_digest_that_does_not_fit_the_vote_cannot_be_revealed",
-    ),
+    "COMPLETE_FAILED": (f"{_R}::test_a_folder_that_cannot_be_removed",),
     "OUT_OF_GAS": (
         f"{_O}::test_a_wallet_that_is_empty_when_its_vote_is_due",
         f"{_W}statuses.py::test_a_wallet_drained_before_and_after_the_check",
@@ -194,9 +199,9 @@ STATUSES: Final[dict[str, tuple[str, ...]]] = {
 """Names of either vocabulary, and what reaches them by their cause."""
 
 NOT_REACHED: Final = {
-    f"{_CANT}TEE_EXECUTION_NOT_VERIFIED": "takes a task for an enclave, which no worker of ours"
-    " is given: it has none",
-    "COMPLETE_FAILED": "tidying up is tried again until it succeeds",
+    f"{_CANT}TEE_EXECUTION_NOT_VERIFIED": "takes a task for an enclave: the scheduler gives"
+    " none to a worker that has no enclave, and our worker, which never has one, refuses an"
+    " authorization that names one before it has a replicate that could have a status",
     "CONTRIBUTE_AND_FINALIZE_ONGOING": "the scheduler does not offer it yet",
     "CONTRIBUTE_AND_FINALIZE_FAILED": "the scheduler does not offer it yet",
     "CONTRIBUTE_AND_FINALIZE_DONE": "the scheduler does not offer it yet",

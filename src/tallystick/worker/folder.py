@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio import to_thread
+
 from tallystick.poco.values import Digest, TaskId
 from tallystick.storage.tree import remove_tree
 from tallystick.wire.scheduler import ComputeLogs
+
+log = logging.getLogger(__name__)
 
 LOG_LIMIT = 100_000
 """Characters of each log that are told: the end of it."""
@@ -71,6 +76,16 @@ class TaskFolder:
     def remove(self) -> None:
         """Nothing of the task is left on this machine."""
         remove_tree(self.root)
+
+    async def tidied(self) -> bool:
+        """The same, whether it was possible: a folder that somebody else uses is in no task's
+        way. It is tried again when another task has ended, and at the next start."""
+        try:
+            await to_thread.run_sync(self.remove)
+        except OSError as trouble:
+            log.warning("%s: %s cannot be removed yet: %s.", self.task, self.root, trouble)
+            return False
+        return True
 
     def keep(self, digest: Digest, exit_code: int | None) -> None:
         """The result is complete: after a crash it is taken, not computed again."""

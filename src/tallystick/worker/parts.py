@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
-from anyio import to_thread
-
 from tallystick.chain.follow import Follower, NoteCursor
 from tallystick.chain.heads import Heads
 from tallystick.chain.hub import Hub
@@ -121,7 +119,7 @@ def _engine(journal: Journal[Fact], steps: WorkerSteps) -> WorkerEngine:
 
 async def _tidy(config: WorkerConfig, engine: WorkerEngine, me: Address) -> None:
     for folder in ended_folders(config.home, engine, me):
-        await to_thread.run_sync(folder.remove)
+        await folder.tidied()
 
 
 def _helm(session: Session, networks: Networks, *gates: Gate) -> Helm:

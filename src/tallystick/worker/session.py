@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import get_args
 
 import anyio
-from anyio import to_thread
 
 from tallystick.chain.follow import Follower
 from tallystick.chain.hub import Hub
@@ -342,7 +341,7 @@ class Session:
     async def _tidy(self) -> None:
         """Everything was told, the logs as well: what nobody will ask for can go."""
         for folder in ended_folders(self.config.home, self.engine, self.me):
-            await to_thread.run_sync(folder.remove)
+            await folder.tidied()
 
     async def _tell_one(self, entry: Entry[Fact]) -> bool:
         """Whether the scheduler has it now, or never will."""

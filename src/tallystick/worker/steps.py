@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from anyio import to_thread
-
 from tallystick.chain.hub import Hub
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.errors import NoRoom, Refused, Unavailable
@@ -229,13 +227,14 @@ class WorkerSteps:
             return await store.deliver(permission, self.sign, archive)
 
     async def _complete(self, task: Task, command: Do) -> Fact:
-        await to_thread.run_sync(self._folder(task).remove)
-        return Completed(self.me)
+        if await self._folder(task).tidied():
+            return Completed(self.me)
+        return Failed(self.me, Step.COMPLETE, "UNKNOWN")
 
     async def _abort(self, task: Task, cause: str) -> Fact:
         """What ran was cancelled when it left the agenda; the digest stays in the journal."""
         if task.status.over or task.replicates[self.me].digest is None:
-            await to_thread.run_sync(self._folder(task).remove)
+            await self._folder(task).tidied()
         # Else a vote for it may be on its way: the result is kept until the task is over.
         return Aborted(self.me, cause)
 
