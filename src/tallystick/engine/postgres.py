@@ -276,5 +276,9 @@ def _place(ref: ChainRef) -> dict[str, Any]:
 
 
 def _columns(timings: Sequence[tuple[str, str, float, float]]) -> dict[str, list[Any]]:
-    names = ("what", "of", "due", "sent")
-    return {name: [row[place] for row in timings] for place, name in enumerate(names)}
+    return {
+        "what": [what for what, _, _, _ in timings],
+        "of": [stream for _, stream, _, _ in timings],
+        "due": [float(due) for _, _, due, _ in timings],
+        "sent": [float(sent) for _, _, _, sent in timings],
+    }
