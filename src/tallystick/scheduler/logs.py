@@ -6,6 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from tallystick.engine.databases import with_postgres
 from tallystick.poco.values import Address, TaskId
 from tallystick.wire.scheduler import ComputeLogs
 
@@ -51,3 +52,11 @@ class LogBook:
     def close(self) -> None:
         """Release the file."""
         self._db.close()
+
+
+def open_logs(database: str, folder: Path) -> LogBook:
+    """The logs of a pool, in its database if it has one. Raises DatabaseGone, MissingExtra."""
+    if not database:
+        return LogBook(folder / "logs.db")
+    opened: LogBook = with_postgres("tallystick.scheduler.postgres_logs").PostgresLogs(database)
+    return opened
