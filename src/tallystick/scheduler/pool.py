@@ -75,14 +75,14 @@ class Pool:
         self.instance = secrets.token_hex(8)
         """Names this process: cursors into its news are good for it alone."""
         self.openings = Openings()
+        for stream, task in engine.states.items():
+            self.openings.tell(TaskId(stream), task)
         self.giving = Giving(self)
         self._news = News(self)
         self._births: dict[str, int] = {}
         self._had: dict[tuple[str, Address], set[str]] = {}
         self._unanswered: dict[tuple[str, Address], float] = {}
         """Replicates of which nothing was heard yet, and since when."""
-        for stream, task in engine.states.items():
-            self.openings.tell(TaskId(stream), task)
         for entry in history:
             self._keep(entry)
         engine.watch(self._changed)
