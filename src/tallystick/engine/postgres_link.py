@@ -16,6 +16,7 @@ import psycopg
 from psycopg import conninfo
 
 from tallystick.engine.databases import DatabaseGone
+from tallystick.engine.settings import BadSettings
 
 Row = tuple[Any, ...]
 
@@ -63,9 +64,12 @@ def connect(
 ) -> psycopg.Connection[Row]:
     """A connection that prepares every statement.
 
-    A password that the URL lacks comes from PGPASSWORD or PGPASSFILE.
+    A password that the URL lacks comes from PGPASSWORD or PGPASSFILE. Raises BadSettings.
     """
-    given = conninfo.conninfo_to_dict(url)
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its words may repeat the password
+        raise BadSettings("The database's URL cannot be read: postgresql://…") from None
     more = {key: value for key, value in _ALWAYS.items() if key not in given}
     more["options"] = f"{given.get('options') or ''} {_SESSION}".strip()
     whole = conninfo.make_conninfo(url, application_name=name, **more)
