@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import socket
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import anyio
 from fastapi import FastAPI
 
 from tallystick.chain.abi import topic
 from tallystick.chain.contracts import SCHEDULER_NOTICE
-from tallystick.chain.follow import Follower, NoteCursor
+from tallystick.chain.follow import Follower
 from tallystick.chain.heads import Heads
 from tallystick.chain.hub import Hub
 from tallystick.chain.logs import TASK_TOPICS
@@ -24,17 +23,18 @@ from tallystick.chain.wallet import Wallet
 from tallystick.chain.watcher import Watcher
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.engine import Engine
+from tallystick.engine.errors import Unavailable
 from tallystick.engine.journal import Journal
 from tallystick.engine.settings import load, secret
 from tallystick.lifecycle.facts import Fact
 from tallystick.scheduler.admin import Office, open_office
 from tallystick.scheduler.admin_course import first_of
 from tallystick.scheduler.admin_place import held
+from tallystick.scheduler.company import Company, open_company, unless_others
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.deals import births
 from tallystick.scheduler.front import front
 from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
-from tallystick.scheduler.roster import Roster
 from tallystick.scheduler.steps import PoolSteps
 from tallystick.scheduler.uploads import Uploads
 from tallystick.wire import serving
@@ -64,20 +64,25 @@ class Parts:
     heads: Heads
     app: FastAPI
     office: Office
+    company: Company
 
 
-async def serve(path: Path) -> None:
-    """Run the scheduler whose settings are in `path`, until told to stop."""
+async def serve(path: Path, database: str = "") -> None:
+    """Run the scheduler whose settings are in `path`, until told to stop; `database` counts for
+    more than what they say."""
     config = load(path, SchedulerConfig)
+    config = replace(config, database=database or config.database)
     certificate = Certificate.named(config.tls_cert, config.tls_key)
     guarded = certificate is not None or bool(config.trusted_proxies)
     sock = serving.listen(config.host, config.port, guarded=guarded)
+    config = replace(config, port=sock.getsockname()[1])
     async with AsyncExitStack() as stack:
         stack.enter_context(held(config.data_dir))
         parts = await _build(config, stack)
         async with anyio.create_task_group() as tasks:
-            for service in (parts.heads.run, parts.sender.run, parts.follower.run):
+            for service in (parts.heads.run, parts.sender.run, parts.company.run):
                 tasks.start_soon(service)
+            tasks.start_soon(parts.follower.run)
             tasks.start_soon(_watch_workers, parts)
             tasks.start_soon(_watch_deadlines, parts)
             tasks.start_soon(parts.office.run)
@@ -103,7 +108,8 @@ async def _serve_http(
 async def _watch_workers(parts: Parts) -> None:
     while True:
         await anyio.sleep(_CHECKS)
-        parts.pool.mark_lost(parts.config.lost_after)
+        with suppress(Unavailable):  # what cannot be written now is seen again
+            parts.pool.mark_lost(parts.config.lost_after)
 
 
 async def _watch_deadlines(parts: Parts) -> None:
@@ -111,7 +117,8 @@ async def _watch_deadlines(parts: Parts) -> None:
     seen = 0
     while True:
         seen = await parts.heads.change(seen, within=_CHECKS)
-        parts.pool.mark_overdue()
+        with suppress(Unavailable):
+            parts.pool.mark_overdue()
 
 
 async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
@@ -120,17 +127,19 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     rpc = await stack.enter_async_context(Rpc(config.rpc_urls))
     hub = await Hub.open(rpc, config.hub)
     await _require_owner(hub, config, wallet)
-    journal = Journal[Fact](config.data_dir / "journal.db", get_args(Fact))
-    stack.callback(journal.close)
+    company = open_company(config, wallet, config.url)
+    stack.callback(company.close)
+    journal: Journal[Fact] = company.journal
     heads, clock = Heads(rpc, config.ws_url), ChainClock()
-    sender = _sender(config, rpc, wallet, hub, heads)
-    stack.callback(sender.close)
+    sender = company.sender(
+        rpc, wallet, chain_id=hub.domain.chain_id, fees=_fees(config), heads=heads
+    )
     steps = PoolSteps(hub, sender, clock)
     engine: PoolEngine = Engine(journal=journal, rules=PoolRules(clock), perform=steps.perform)
-    follower = _follower(config, engine, heads, hub=hub, clock=clock, journal=journal)
+    follower = _follower(config, engine, heads, hub=hub, clock=clock, company=company)
     pool = Pool(
         engine=engine,
-        roster=Roster(journal),
+        roster=company.roster,
         wallet=wallet,
         hub=hub,
         clock=clock,
@@ -138,14 +147,15 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     )
     results = await stack.enter_async_context(ResultsClient(config.results_url))
     uploads = Uploads(engine.states, results)
-    app = front(config, pool, journal, uploads.has)
+    app = front(config, pool, journal, uploads.has, doors=company.doors)
     desk, window = app.state.desk, app.state.window
     office = open_office(
         config, pool, journal, sender=sender, fees=_fees(config), admission=desk.admission
     )
     window.orders = office.orders
     app.state.vitals.know(heads, follower, sender, config.data_dir / "transactions.db")
-    return Parts(config, journal, pool, follower, sender, heads, app, office)
+    company.open(pool, app)
+    return Parts(config, journal, pool, follower, sender, heads, app, office, company)
 
 
 async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> None:
@@ -179,16 +189,17 @@ def _follower(
     *,
     hub: Hub,
     clock: ChainClock,
-    journal: Journal[Fact],
+    company: Company,
 ) -> Follower:
     watcher = Watcher(
         hub.rpc,
         address=hub.address,
         topics=(topic(SCHEDULER_NOTICE), *TASK_TOPICS),
-        cursor=NoteCursor(journal),
+        cursor=company.cursor,
         confirmations=config.confirmations,
         start=config.start_block,
         heads=heads,
     )
-    born = births(hub, config.workerpool, engine.record)
+    watcher.rewound = company.rewound
+    born = births(hub, config.workerpool, unless_others(engine.record))
     return Follower(hub=hub, watcher=watcher, engine=engine, clock=clock, births=born)

@@ -11,10 +11,11 @@ from tallystick.scheduler import api, figures, lists, page, public, reference, r
 from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.census import Census
 from tallystick.scheduler.config import SchedulerConfig
-from tallystick.scheduler.logs import LogBook
+from tallystick.scheduler.doors import Doors
+from tallystick.scheduler.logs import LogBook, open_logs
 from tallystick.scheduler.story import tell
 from tallystick.scheduler.window import Window
-from tallystick.wire.auth import Challenges, Tokens, key_file
+from tallystick.wire.auth import Challenges, ReadingChallenges, Tokens, key_file
 from tallystick.wire.limits import Limited, Limits
 from tallystick.wire.proxies import Forwarded, networks
 from tallystick.wire.rates import Allowance, RateLimited
@@ -39,10 +40,12 @@ def front(
     is_uploaded: api.IsUploaded,
     *,
     signs: vitals.Vitals | None = None,
+    doors: Doors | None = None,
 ) -> FastAPI:
     """The routes for workers and for everybody, the pages, and what guards them."""
-    logs = LogBook(config.data_dir / "logs.db")
+    logs = open_logs(config.database, config.data_dir)
     signs = signs or vitals.Vitals(journal=journal, stale_after=config.stale_after)
+    doors = doors or Doors(Challenges(), key_file(config.data_dir / "token.key"))
     counted = figures.Figures(pool, signs, Census(pool, config.lost_after))
     app = bare()
     told, chain = _introduction(config, pool)
@@ -52,15 +55,15 @@ def front(
         config=told,
         chain=chain,
         admission=Admission(journal, config, pool.wallet.address),
-        challenges=Challenges(),
-        tokens=Tokens(key_file(config.data_dir / "token.key"), pool=config.workerpool),
+        challenges=doors.challenges,
+        tokens=Tokens(doors.token_key, pool=config.workerpool),
         logs=logs,
         history=lambda task: tell(journal.read(stream=str(task))),
         is_uploaded=is_uploaded,
         pushes=counted.pushes,
         allowance=_allowance(config.requests_per_wallet, _WALLET_BURST),
     )
-    app.state.window = _window(config, pool, journal, logs)
+    app.state.window = _window(config, pool, journal, logs, doors.reading_key)
     app.state.window.watch()
     page.Page(pool, chain.chain_id, config.lost_after).attach(app)
     _guard(app, config)
@@ -68,7 +71,11 @@ def front(
 
 
 def _window(
-    config: SchedulerConfig, pool: Pool, journal: Journal[Fact], logs: LogBook
+    config: SchedulerConfig,
+    pool: Pool,
+    journal: Journal[Fact],
+    logs: LogBook,
+    key: bytes | None,
 ) -> Window:
     return Window(
         pool=pool,
@@ -78,6 +85,7 @@ def _window(
         chain_id=pool.hub.domain.chain_id,
         lost_after=config.lost_after,
         url=config.public_url,
+        challenges=ReadingChallenges(key=key),
     )
 
 
