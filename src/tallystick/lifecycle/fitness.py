@@ -41,6 +41,7 @@ class NoWork(StrEnum):
     NOT_REGISTERED = "NOT_REGISTERED"
     ASKED_TOO_EARLY = "ASKED_TOO_EARLY"
     BLOCKED = "BLOCKED"
+    POOL_DRAINS = "POOL_DRAINS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

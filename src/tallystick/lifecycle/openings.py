@@ -91,6 +91,8 @@ class Openings:
 
     def __init__(self) -> None:
         self._turns = 0
+        self.begins_new = True
+        """Whether tasks that nobody has begun want somebody; not while a pool ends."""
         self._live: dict[TaskId, Task] = {}
         self._wanting: dict[DealId, _Bag] = {}
         self._kinds: dict[Needs, dict[DealId, _Bag]] = {}
@@ -206,7 +208,7 @@ class Openings:
             self._drop(deal, needs_of(bag.deal))
             bag.deal = task.deal
             self._wanting[deal] = self._kinds.setdefault(needs, {})[deal] = bag
-        if after is not None and wants_worker(after, _ANY_TIME):
+        if after is not None and self._may_want(after) and wants_worker(after, _ANY_TIME):
             if bag is None:
                 bag = self._wanting[deal] = _Bag(task.deal, self._next_turn())
                 self._kinds.setdefault(needs, {})[deal] = bag
@@ -215,6 +217,9 @@ class Openings:
             bag.take(task.id)
             if not bag:
                 self._drop(deal, needs)
+
+    def _may_want(self, task: Task) -> bool:
+        return self.begins_new or bool(task.replicates)
 
     def _drop(self, deal: DealId, needs: Needs) -> None:
         del self._wanting[deal]

@@ -209,6 +209,7 @@ class Office:
 
     def _sail(self, course: Course) -> None:
         self.orders.paused = course is not Course.WORKING
+        self.pool.giving.begin_new(course is not Course.DRAINING)
         self.helm.steer(course)
         self.orders.poke()
 

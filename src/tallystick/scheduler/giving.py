@@ -131,6 +131,8 @@ class Giving:
         applicant = self._applicant(worker, bool(instance), self.purses.known(worker))
         if applicant is None:
             return NoWork.BLOCKED
+        if not self._openings.begins_new:
+            return NoWork.POOL_DRAINS
         return self._openings.why_none(applicant, self._pool.clock.now())
 
     def tell(self, id: TaskId, task: Task | None) -> None:
@@ -143,6 +145,12 @@ class Giving:
             self._call(id)
         for worker in freed:
             self.line.ring(worker)
+
+    def begin_new(self, wanted: bool) -> None:
+        """Whether tasks that nobody has begun are given away too: not while a pool ends."""
+        self._openings.begins_new = wanted
+        for task in self._openings.live():
+            self.tell(task.id, task)
 
     def look_again(self) -> None:
         """There is a new block: those who were short of stake or gas may have it by now."""

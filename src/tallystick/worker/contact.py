@@ -17,6 +17,8 @@ _ANSWERS = {
     "NEEDS_ENCLAVE": "Every open task of the pool wants a trusted enclave.",
     "NOT_REGISTERED": "The scheduler does not know this worker: it registers again.",
     "ASKED_TOO_EARLY": "The worker asked before it had seen a block of the chain.",
+    "BLOCKED": "The pool's operator has blocked this wallet: ask why, or choose another pool.",
+    "POOL_DRAINS": "The pool is about to end: it begins no task, and finishes those it has.",
 }
 
 
