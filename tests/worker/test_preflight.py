@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,11 +77,23 @@ def test_the_first_failure_decides():
 # --- the machine --------------------------------------------------------------------------
 
 
-def test_this_machine_and_a_folder_that_is_not_there_yet(tmp_path: Path):
+def test_this_machine_and_a_folder_that_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = list[Path]()
+
+    def usage(folder: Path) -> SimpleNamespace:
+        asked.append(folder)
+        return SimpleNamespace(free=7 * GIB)
+
+    assert free_disk(tmp_path) > 0
+    # What is free changes while others work on this machine.
+    monkeypatch.setattr("tallystick.worker.machine.shutil.disk_usage", usage)
     seen = look(tmp_path / "not" / "yet")
     assert seen.processors >= 1
     assert seen.memory > GIB / 4
-    assert seen.free_disk == pytest.approx(free_disk(tmp_path), abs=GIB)
+    assert seen.free_disk == 7 * GIB
+    assert asked == [tmp_path]
 
 
 def test_a_control_group_makes_a_machine_smaller(tmp_path: Path):

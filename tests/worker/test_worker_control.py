@@ -106,7 +106,7 @@ async def test_a_stream_ends_when_the_listener_hangs_up(tmp_path: Path):
         async with await anyio.connect_unix(tmp_path / SOCKET) as stream:
             await stream.send(b'{"do": "forever"}\n')
             await stream.receive()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await ended.wait()
 
 
@@ -135,7 +135,7 @@ async def test_a_socket_left_by_a_killed_worker_is_replaced(tmp_path: Path):
         remote.ask(tmp_path, "echo")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(small_control().run, tmp_path)
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while True:
                 try:
                     assert await ask(tmp_path, "echo") == {"said": "", "times": 1}
@@ -196,7 +196,7 @@ async def test_a_crowd_is_sent_away_and_room_is_made_again(tmp_path: Path):
             await ask(tmp_path, "echo")
         for each in idle:
             await each.aclose()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while True:
                 try:
                     assert (await ask(tmp_path, "echo"))["times"] == 1

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def ask(home: Path, do: str, **request: Any) -> dict[str, Any]:
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         while not await anyio.Path(home / SOCKET).exists():
             await anyio.lowlevel.checkpoint()
     return await to_thread.run_sync(partial(remote.ask, home, do, **request))

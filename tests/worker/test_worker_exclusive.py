@@ -149,7 +149,7 @@ async def test_what_is_owed_is_signed_again_with_the_next_nonce(worker: Bench, t
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(sender.send, call)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while not (ours := pool_of(chain)):  # noqa: ASYNC110
                     await anyio.sleep(0.02)
             chain.rpc("anvil_dropTransaction", ours[0])

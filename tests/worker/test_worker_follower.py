@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,8 +36,8 @@ from tallystick.poco.contribution import result_hash, result_seal
 from tallystick.poco.deal import Deal
 from tallystick.poco.params import DealParams, encode_params
 from tallystick.poco.values import Digest, TaskId
-from tallystick.scheduler.app import _births
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.deals import births
 from tallystick.scheduler.pool import PoolEngine, PoolRules
 
 pytestmark = pytest.mark.anyio
@@ -77,9 +76,12 @@ class Watch:
             cursor=NoteCursor(self.journal),
             heads=self.heads,
         )
-        births = _births(self.config, hub, self.engine)
         self.follower = Follower(
-            hub=hub, watcher=watcher, engine=self.engine, clock=clock, births=births
+            hub=hub,
+            watcher=watcher,
+            engine=self.engine,
+            clock=clock,
+            births=births(hub, self.config.workerpool, self.engine.record),
         )
 
     @asynccontextmanager
@@ -91,7 +93,7 @@ class Watch:
             tasks.cancel_scope.cancel()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with anyio.fail_after(15):
+        with anyio.fail_after(60):
             while True:
                 if condition():
                     return
@@ -213,9 +215,8 @@ async def test_a_deal_that_is_undone_was_never_made(watch: Watch):
 
 
 async def test_deals_of_other_pools_are_not_ours(watch: Watch):
-    elsewhere = replace(watch.config, workerpool=watch.chain.app)
-    births = _births(elsewhere, watch.hub, watch.engine)
-    watch.follower._births = births
+    elsewhere = watch.chain.app
+    watch.follower._births = births(watch.hub, elsewhere, watch.engine.record)
     watch.trade.deal()
     async with watch.following():
         await watch.taken()
@@ -242,7 +243,7 @@ async def test_whatever_a_requester_writes_its_task_is_born(watch: Watch, params
 
 
 async def test_a_bag_is_taken_up_to_a_limit(watch: Watch, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tallystick.scheduler.app._LARGEST_BAG", 4)
+    monkeypatch.setattr("tallystick.scheduler.deals.LARGEST_BAG", 4)
     huge = watch.trade.deal(volume=2**40, price=0, trust=1)
     last = task_of(watch.trade.deal())
     async with watch.following():

@@ -191,7 +191,7 @@ async def test_an_idle_worker_asks_seldom(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heads.run)
             tasks.start_soon(funds.run)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while heads.count < 8:
                     trade.chain.mine()
                     await anyio.sleep(0.03)

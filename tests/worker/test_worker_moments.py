@@ -67,7 +67,7 @@ async def test_consensus_and_our_reveal_in_one_block_range(tmp_path: Path):
     async with engine.working():
         engine.record(str(TASK), ConsensusReached(VOTE, 10_000))
         engine.record(str(TASK), Revealed(ME, DIGEST))
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
     assert performed == []
     assert engine.states[str(TASK)].replicates[ME].status is Status.REVEALED
     journal.close()

@@ -6,9 +6,10 @@ import csv
 import io
 import logging
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import anyio
 import pytest
@@ -105,11 +106,14 @@ def log_of(event: str, account: Address, amount: int, task: TaskId, at: int) -> 
 class Desk:
     """A worker's folder with a journal, an engine on it and an accountant."""
 
+    opened: ClassVar[list[Journal[Fact]]] = []
+
     def __init__(self, base: Path, logs: dict[str, list[dict[str, Any]]] | None = None) -> None:
         self.config = settings(base)
         self.home = self.config.home
         self.home.mkdir(parents=True, exist_ok=True)
         self.journal = Journal[Fact](self.home / "journal.db", get_args(Fact))
+        self.opened.append(self.journal)
         self.engine: Any = Engine(journal=self.journal, rules=Rules(), perform=never)
         self.accountant = Accountant(
             ME,
@@ -133,11 +137,20 @@ class Desk:
             self.engine.record(str(task), fact, ref if chain else None)
 
     async def settle(self) -> None:
-        with anyio.move_on_after(0.05):
-            await self.accountant.run()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.accountant.run)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
 
     def ask(self) -> Records:
         return Records(self.home)
+
+
+@pytest.fixture(autouse=True)
+def close_journals() -> Iterator[None]:
+    yield
+    while Desk.opened:
+        Desk.opened.pop().close()
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ class Introduces:
 
 async def test_a_scheduler_that_starts_later_is_waited_for(tmp_path: Path):
     client: Any = Introduces(down=2)
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         pool, chain = await introduction(settings(tmp_path, trust_hub=HUB), client)
     assert (pool.worker_pool_address, chain.iexec_hub_contract_address) == (POOL, HUB)
 

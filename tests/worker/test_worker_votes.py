@@ -250,7 +250,7 @@ async def test_a_transaction_in_the_pool_that_we_did_not_send_is_waited_for(
 
 
 async def until_pending(worker: Bench) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not int(worker.trade.chain.rpc("txpool_status")["pending"], 16):  # noqa: ASYNC110
             await anyio.sleep(0.02)
 
@@ -435,7 +435,7 @@ async def test_a_stake_that_nobody_gives_back_is_claimed(trade: Any, hub: Any, t
         rules.clock.saw(instant)
         assert [type(each) for each in rules.agenda(task)] == [Claim] * claimed
     async with engine.working():
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while (await hub.account(worker.me)) != start:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
     known = await hub.task(task.id)
