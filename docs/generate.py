@@ -29,9 +29,11 @@ from tallystick.lifecycle.replicate import (
     Status,
 )
 from tallystick.lifecycle.vocabulary import GRAPHS
+from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.front import bare
 from tallystick.scheduler.reference import document
 from tallystick.scheduler.routing import REQUESTER, WORKER
+from tallystick.scheduler.terms import OrderTerms
 from tallystick.worker import legacy
 from tallystick.worker.config import RegistryLogin, WorkerConfig
 from tallystick.worker.environment import PROXIES, names_of
@@ -58,6 +60,7 @@ def pages() -> dict[str, str]:
         "statuses.md": statuses_page,
         "commands.md": commands_page,
         "settings.md": settings_page,
+        "pool-settings.md": pool_settings_page,
         "scheduler-api.md": scheduler_api_page,
     }
     told = {name: HEAD + "\n".join(write()) + "\n" for name, write in writers.items()}
@@ -189,6 +192,25 @@ def settings_page() -> Iterator[str]:
     yield "| Name | Why |\n|---|---|"
     for name, why in legacy.DROPPED.items():
         yield f"| `{name}` | {why} |"
+
+
+def pool_settings_page() -> Iterator[str]:
+    """Every setting of a pool's scheduler."""
+    yield "# Settings of a pool\n"
+    yield "The TOML file of `tally pool start --config FILE`."
+    yield "[How to run a pool](../howto/run-a-pool.md) tells the rest.\n"
+    yield from _plain_table(SchedulerConfig)
+    yield "\n## [[orders]]\n"
+    yield f"{_sentence(OrderTerms)}\n"
+    yield from _plain_table(OrderTerms)
+
+
+def _plain_table(kind: type) -> Iterator[str]:
+    yield "| Key | Means | Default |\n|---|---|---|"
+    notes = dict(_field_notes(kind))
+    for field in fields(kind):
+        meaning = _cell(notes[field.name][1])
+        yield f"| `{field.name}` | {meaning} | {_default(field)} |"
 
 
 def _setting(field: Field[Any], note: tuple[str, str]) -> str:
