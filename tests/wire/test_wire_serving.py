@@ -1,0 +1,261 @@
+"""How services are served: by TLS with a certificate that is renewed, to slow callers not for
+ever, and to others than this machine not without a word."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from tallystick.results.config import ResultsConfig
+from tallystick.scheduler.config import SchedulerConfig
+from tallystick.wire import serving
+from tallystick.wire.limits import Limited, Limits
+from tallystick.wire.proxies import BadNetwork, networks
+from tallystick.wire.rates import Allowance
+from tallystick.wire.slow import Impatient
+from tallystick.wire.tls import BadCertificate, Certificate
+
+pytestmark = pytest.mark.anyio
+
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is missing")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def certify(folder: Path, name: str) -> Certificate:
+    """A certificate of this machine that says `name`."""
+    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(chain)]
+    subprocess.run([*words.split(), *subject, *files], check=True, capture_output=True)
+    return Certificate(chain, key)
+
+
+def app(limits: Limits | None = None) -> FastAPI:
+    found = FastAPI()
+    found.get("/hello")(hello)
+    found.post("/hello")(hello)
+    found.get("/much")(much)
+    if limits:
+        found.add_middleware(Limited, limits=limits)
+    return found
+
+
+async def hello() -> str:
+    return "hello"
+
+
+async def much() -> str:
+    return "x" * (64 << 20)
+
+
+@asynccontextmanager
+async def served(
+    service: FastAPI, certificate: Certificate | None = None
+) -> AsyncIterator[int]:
+    with serving.listen("127.0.0.1", 0) as sock:
+        async with anyio.create_task_group() as tasks:
+
+            async def run(*, task_status: Any) -> None:
+                await serving.serve(
+                    service, sock, certificate=certificate, task_status=task_status
+                )
+
+            await tasks.start(run)
+            yield sock.getsockname()[1]
+            tasks.cancel_scope.cancel()
+
+
+async def shown(port: int) -> bytes:
+    """The certificate that a new connection is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    stream = await anyio.connect_tcp("127.0.0.1", port, ssl_context=context, tls_hostname="x")
+    async with stream:
+        found = stream.extra(anyio.streams.tls.TLSAttribute.peer_certificate_binary)
+        assert found
+        return found
+
+
+def der(certificate: Certificate) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(certificate.chain.read_text())
+
+
+@needs_openssl
+async def test_a_service_by_tls_and_a_certificate_that_is_renewed(tmp_path: Path):
+    first, second = certify(tmp_path, "first"), certify(tmp_path, "second")
+    used = Certificate(tmp_path / "used.pem", tmp_path / "used.key")
+    for each, place in ((first.chain, used.chain), (first.key, used.key)):
+        shutil.copy(each, place)
+    async with served(app(), used) as port:
+        trusting = ssl.create_default_context(cafile=str(used.chain))
+        async with httpx2.AsyncClient(verify=trusting, trust_env=False) as http:
+            assert (await http.get(f"https://127.0.0.1:{port}/hello")).json() == "hello"
+            with pytest.raises(httpx2.HTTPError):
+                await http.get(f"http://127.0.0.1:{port}/hello")
+        assert await shown(port) == der(first)
+        shutil.copy(second.chain, used.chain)  # the key does not fit yet
+        os.kill(os.getpid(), signal.SIGHUP)
+        await anyio.wait_all_tasks_blocked()
+        assert await shown(port) == der(first), "a bad certificate changes nothing"
+        shutil.copy(second.key, used.key)
+        with anyio.fail_after(60):
+            while await shown(port) != der(second):
+                os.kill(os.getpid(), signal.SIGHUP)
+                await anyio.wait_all_tasks_blocked()
+
+
+@needs_openssl
+def test_certificates_that_cannot_be_used(tmp_path: Path):
+    first, second = certify(tmp_path, "first"), certify(tmp_path, "second")
+    for chain, key in (
+        (first.chain, second.key),
+        (first.key, first.key),
+        (tmp_path / "nowhere", first.key),
+    ):
+        with pytest.raises(BadCertificate, match="belong together"):
+            Certificate(chain, key).context()
+    with pytest.raises(BadCertificate, match="tls_key"):
+        Certificate.named(first.chain, None)
+    assert Certificate.named(None, None) is None
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /hello HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_who_says_nothing_is_hung_up_on(head: bytes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Impatient, "head_seconds", 0.2)
+    async with served(app()) as port:
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            if head:
+                await stream.send(head)
+            with (
+                anyio.fail_after(60),
+                pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)),
+            ):
+                await stream.receive()
+        monkeypatch.undo()
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            assert (await http.get(f"http://127.0.0.1:{port}/hello")).status_code == 200
+
+
+async def test_only_a_head_that_has_begun_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """Silence between two requests is what a connection is kept for."""
+    calls = list[Impatient]()
+    made = Impatient.connection_made
+
+    def note(self: Impatient, transport: Any) -> None:
+        made(self, transport)
+        calls.append(self)
+
+    monkeypatch.setattr(Impatient, "connection_made", note)
+    ask = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(app()) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
+        for _ in range(2):
+            await stream.send(ask[:9])
+            with anyio.fail_after(60):
+                while not (calls and calls[0]._head):
+                    await anyio.sleep(0.01)
+                await stream.send(ask[9:])
+                assert b"200 OK" in await stream.receive()
+            assert calls[0]._head is None
+
+
+async def test_who_never_reads_its_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Impatient, "read_seconds", 0.2)
+    gone = anyio.Event()
+    lost = Impatient.connection_lost
+
+    def note(self: Impatient, exc: Exception | None) -> None:
+        lost(self, exc)
+        gone.set()
+
+    monkeypatch.setattr(Impatient, "connection_lost", note)
+    async with served(app()) as port:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+            with anyio.fail_after(60):
+                await gone.wait()
+
+
+async def test_a_body_that_does_not_come():
+    limits = Limits(body=1_000, patience=0.2)
+    head = b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab"
+    async with (
+        served(app(limits)) as port,
+        await anyio.connect_tcp("127.0.0.1", port) as caller,
+    ):
+        await caller.send(head)
+        with anyio.fail_after(60):
+            answer = await caller.receive()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_what_is_no_http_gets_json_too():
+    async with served(app()) as port:
+        for nonsense in (
+            b"\x16\x03\x01\x02\x00\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX: " + b"y" * 99_999,
+        ):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(nonsense)
+                with anyio.fail_after(60):
+                    answer = await stream.receive()
+            assert answer.startswith(b"HTTP/1.1 400 Bad Request")
+            assert b'"message":"This is no request' in answer
+
+
+@pytest.mark.parametrize("kind", [SchedulerConfig, ResultsConfig])
+def test_every_service_keeps_to_this_machine_unless_told(kind: Any):
+    hosts = [field.default for field in fields(kind) if field.name == "host"]
+    assert len(hosts) == 1
+    assert serving.is_private(hosts[0])
+
+
+def test_what_others_can_reach_is_warned_of(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING):
+        serving.listen("127.0.0.1", 0).close()
+        serving.listen("0.0.0.0", 0, guarded=True).close()
+        assert caplog.messages == []
+        serving.listen("0.0.0.0", 0).close()
+    assert "tls_cert" in caplog.text
+    assert serving.is_private("::1")
+    assert not serving.is_private("::")
+    assert not serving.is_private("pool.example")
+
+
+def test_trusted_proxies_are_networks():
+    assert str(networks(["10.0.0.0/8", "::1"])[1]) == "::1/128"
+    for wrong in ("proxy.example", "10.0.0.1/8", ""):
+        with pytest.raises(BadNetwork, match="trusted proxy"):
+            networks([wrong])
+
+
+def test_an_allowance_fills_up_again():
+    now = 0.0
+    allowance = Allowance(2.0, 3, lambda: now)
+    assert [allowance.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    assert allowance.take("b") == 0, "each by itself"
+    now = 0.5
+    assert [allowance.take("a") for _ in range(2)] == [0, 0.5]
+    now = 100.0
+    assert [allowance.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    unlimited = Allowance(0, 1, lambda: now)
+    assert {unlimited.take("a") for _ in range(99)} == {0}
