@@ -172,7 +172,7 @@ async def test_only_a_head_that_has_begun_is_waited_for(monkeypatch: pytest.Monk
             await stream.send(ask[:9])
             with anyio.fail_after(60):
                 while not (calls and calls[0]._head):
-                    await anyio.sleep(0.01)
+                    await anyio.wait_all_tasks_blocked()
                 await stream.send(ask[9:])
                 assert b"200 OK" in await stream.receive()
             assert calls[0]._head is None
