@@ -12,8 +12,8 @@ import typer
 
 from tallystick.cli import worker_words as words
 from tallystick.cli.failure import Mistake
-from tallystick.cli.terminal import Json, Voice
-from tallystick.cli.worker_place import BaseDir, Config, Name, absent, place
+from tallystick.cli.terminal import Voice
+from tallystick.cli.worker_place import Place, about_a_worker, absent
 from tallystick.worker.earnings import Earned, Sum, as_csv, as_json, by_day, total
 from tallystick.worker.records import Records
 
@@ -24,6 +24,7 @@ def attach(group: typer.Typer) -> None:
     group.command("earnings")(earnings)
 
 
+@about_a_worker
 def earnings(
     *,
     by_task: Annotated[bool, typer.Option("--tasks", help="A line a task, not a day.")] = False,
@@ -31,19 +32,16 @@ def earnings(
         bool, typer.Option("--csv", help="One line a task, in nRLC and wei.")
     ] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw it in the terminal.")] = False,
-    config: Config = None,
-    name: Name = None,
-    base_dir: BaseDir = None,
-    json: Json = False,
+    where: Place,
+    voice: Voice,
 ) -> None:
     """Tell what the chain paid to a worker, what stake it lost, and what gas it paid."""
-    where, voice = place(config, name, base_dir), Voice(json=json or csv)
     with Records(where.home) as records:
         earned, other = records.earnings()
     if csv:
         sys.stdout.write(as_csv(earned))
         return
-    if json:
+    if voice.json:
         voice.answer(as_json(earned, other))
         return
     if where.ask_or_none("status") is None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from tallystick.cli import worker_words as words
-from tallystick.cli.terminal import Json, Voice
-from tallystick.cli.worker_place import NOT_RUNNING, BaseDir, Config, Name, Place, absent, place
+from tallystick.cli.terminal import Voice
+from tallystick.cli.worker_place import NOT_RUNNING, Place, about_a_worker, absent
 from tallystick.worker import desk_records, remote
 from tallystick.worker.records import Records
 
@@ -23,67 +23,62 @@ def attach(group: typer.Typer) -> None:
     group.command("logs")(logs)
 
 
-def status(
-    *, config: Config = None, name: Name = None, base_dir: BaseDir = None, json: Json = False
-) -> None:
+@about_a_worker
+def status(*, where: Place, voice: Voice) -> None:
     """Tell how a worker is doing: state, money, slots, running tasks, what it waits for."""
-    where, voice = place(config, name, base_dir), Voice(json=json)
     told = where.ask_or_none("status")
     if told is None:
         _status_on_disk(where, voice)
         raise typer.Exit(NOT_RUNNING)
-    if not json:
+    if not voice.json:
         voice.fields(dict(words.status_fields(told)))
         if rows := words.running_rows(told):
             voice.table(("task", "step", "for", "time left"), rows)
     voice.answer(told)
 
 
+@about_a_worker
 def why(
     task: Annotated[
         str, typer.Argument(help="A task's id, or how it begins; none: why no work at all.")
     ] = "",
     *,
-    config: Config = None,
-    name: Name = None,
-    base_dir: BaseDir = None,
-    json: Json = False,
+    where: Place,
+    voice: Voice,
 ) -> None:
     """Tell why a worker is not earning, the gravest reason first; or what a task came to."""
-    where, voice = place(config, name, base_dir), Voice(json=json)
     told = where.ask_or_none("why", task=task)
     if told is None:
-        if not json:
+        if not voice.json:
             absent(voice, where)
         with Records(where.home) as records:
             told = desk_records.why(records, task)
-    if not json:
+    if not voice.json:
         _tell_task(voice, told) if task else _tell_causes(voice, told["causes"])
     voice.answer(told)
 
 
+@about_a_worker
 def tasks(
     task: Annotated[
         str, typer.Argument(help="A task's id, or how it begins; none: all of them.")
     ] = "",
     *,
     limit: Annotated[int, typer.Option("--limit", help="So many, the newest; 0: all.")] = 50,
-    config: Config = None,
-    name: Name = None,
-    base_dir: BaseDir = None,
-    json: Json = False,
+    where: Place,
+    voice: Voice,
 ) -> None:
     """List a worker's tasks, failed and aborted ones too; or tell the whole history of one."""
-    where, voice = place(config, name, base_dir), Voice(json=json)
-    if where.ask_or_none("status") is None and not json:
+    if where.ask_or_none("status") is None and not voice.json:
         absent(voice, where)
     with Records(where.home) as records:
         told = records.history(task) if task else {"tasks": records.rows(max(0, limit))}
-    if not json:
+    if not voice.json:
         _tell_task(voice, told) if task else _tell_tasks(voice, told["tasks"])
     voice.answer(told)
 
 
+@about_a_worker
 def logs(
     task: Annotated[
         str, typer.Argument(help="A task: what its app printed; none: the worker's own log.")
@@ -95,13 +90,10 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new ones.")
     ] = False,
-    config: Config = None,
-    name: Name = None,
-    base_dir: BaseDir = None,
-    json: Json = False,
+    where: Place,
+    voice: Voice,
 ) -> None:
     """Print what a running worker logged last, or what the app of a task printed."""
-    where, voice = place(config, name, base_dir), Voice(json=json)
     if task:
         _app_logs(where, voice, task)
         return
@@ -112,7 +104,7 @@ def logs(
             voice.answer(line)
         return
     told = where.ask("logs", count=count)
-    if not json:
+    if not voice.json:
         for line in told["lines"]:
             _tell_line(voice, line)
     voice.answer(told)

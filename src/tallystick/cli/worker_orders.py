@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.failure import Mistake
-from tallystick.cli.terminal import Json, Voice
-from tallystick.cli.worker_place import BaseDir, Config, Name, Place, place
+from tallystick.cli.terminal import Voice
+from tallystick.cli.worker_place import Place, about_a_worker
 from tallystick.worker.remote import NoAnswer, NotRunning
 
 _LOOK = 0.2
@@ -23,48 +23,44 @@ def attach(group: typer.Typer) -> None:
     group.command("stop")(stop)
 
 
-def pause(
-    *, config: Config = None, name: Name = None, base_dir: BaseDir = None, json: Json = False
-) -> None:
+@about_a_worker
+def pause(*, where: Place, voice: Voice) -> None:
     """Let a worker ask for no more work; what it has is finished. Outlives a restart."""
-    told = place(config, name, base_dir).ask("pause")
-    _tell(json, told, "The worker is paused: it finishes what it has, and asks for no more.")
+    told = where.ask("pause")
+    _tell(voice, told, "The worker is paused: it finishes what it has, and asks for no more.")
 
 
+@about_a_worker
 def resume(
     *,
     clear: Annotated[
         bool,
         typer.Option("--clear", help="Also forget that another program used the wallet."),
     ] = False,
-    config: Config = None,
-    name: Name = None,
-    base_dir: BaseDir = None,
-    json: Json = False,
+    where: Place,
+    voice: Voice,
 ) -> None:
     """Let a paused or draining worker ask for work again."""
-    told = place(config, name, base_dir).ask("resume", clear=clear)
-    _tell(json, told, "The worker asks for work again.")
+    told = where.ask("resume", clear=clear)
+    _tell(voice, told, "The worker asks for work again.")
 
 
+@about_a_worker
 def stop(
     *,
     drain: Annotated[
         bool, typer.Option("--drain", help="Finish first what was begun; takes its time.")
     ] = False,
-    config: Config = None,
-    name: Name = None,
-    base_dir: BaseDir = None,
-    json: Json = False,
+    where: Place,
+    voice: Voice,
 ) -> None:
     """Stop a worker: it hands back what it has not voted on, tells the scheduler, and ends."""
-    where = place(config, name, base_dir)
     told = where.ask("drain" if drain else "stop")
     if drain:
-        _tell(json, told, "The worker finishes what it has begun, and ends then.")
+        _tell(voice, told, "The worker finishes what it has begun, and ends then.")
         return
     _wait(where)
-    _tell(json, told | {"state": "not running"}, "The worker has stopped.")
+    _tell(voice, told | {"state": "not running"}, "The worker has stopped.")
 
 
 def _wait(where: Place) -> None:
@@ -81,11 +77,10 @@ def _wait(where: Place) -> None:
     raise Mistake(f"The worker in {where.home} is still there after {_PATIENCE:.0f} s.")
 
 
-def _tell(json: bool, told: dict[str, object], sentence: str) -> None:
-    voice = Voice(json=json)
+def _tell(voice: Voice, told: dict[str, object], sentence: str) -> None:
     if not told["obeyed"]:
         sentence = "The worker is still starting and takes no orders yet; end it with a signal."
-    if not json:
+    if not voice.json:
         voice.say(sentence)
     voice.answer(told)
     if not told["obeyed"]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tallystick.cli.failure import Mistake
-from tallystick.cli.terminal import Voice
+from tallystick.cli.terminal import Json, Voice
 from tallystick.engine.settings import table
 from tallystick.worker import environment, remote
 from tallystick.worker.control import SOCKET
@@ -45,6 +48,31 @@ class Place:
             return self.ask(do, **request)
         except NotRunning:
             return None
+
+
+def about_a_worker(command: Callable[..., None]) -> Callable[..., None]:
+    """Let `command` be told `where` the worker is and the `voice` to answer with, instead of
+    the options by which that is said: these stand after its own."""
+
+    @wraps(command)
+    def told(
+        *, config: Config, name: Name, base_dir: BaseDir, json: Json, **own: object
+    ) -> None:
+        command(**own, where=place(config, name, base_dir), voice=Voice(json=json))
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    options = [each for each in own if each.name not in ("where", "voice")]
+    common: dict[str, Any] = {"config": Config, "name": Name, "base_dir": BaseDir, "json": Json}
+    for name, kind in common.items():
+        default = False if name == "json" else None
+        options.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+            )
+        )
+    vars(told)["__signature__"] = inspect.Signature(options)
+    told.__annotations__ = {each.name: each.annotation for each in options}
+    return told
 
 
 def place(config: Path | None, name: str | None, base_dir: Path | None) -> Place:
