@@ -42,6 +42,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "pool_orders",
         "pool_chain",
         "pool_memory",
+        "pool_transfer",
         "pool_login",
     ),
     "worker": (
@@ -53,7 +54,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "fleet",
         "unit",
         "worker_backup",
-    )
+    ),
 }
 """Modules in `tallystick.cli` that attach more commands to the group of a service."""
 
@@ -126,7 +127,7 @@ def _service(name: str) -> Attach:
 def _start_options(name: str) -> Iterator[Parameter]:
     config = typer.Option("--config", help="Its settings, a TOML file.")
     yield _option("config", Path, config)
-    for flag, (kind, meaning) in services.FLAGS.items() if name == "worker" else ():
+    for flag, (kind, meaning) in services.flags_of(name).items():
         option = typer.Option(flag, metavar=kind, help=f"{meaning[0].upper()}{meaning[1:]}.")
         yield _option(flag[2:].replace("-", "_"), str, option)
 

@@ -6,7 +6,9 @@ import argparse
 import gc
 import os
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,10 @@ SERVICES: Mapping[str, str] = {
     "worker": "Compute tasks for a workerpool and get paid.",
     "results": "Keep results until their owners fetch them.",
 }
+
+_SCHEDULERS: Final = ("pool", "scheduler")
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
 
 FLAGS: Final[Mapping[str, tuple[str, str]]] = {
     "--scheduler-url": ("URL", "the pool's scheduler"),
@@ -45,13 +51,26 @@ FLAGS: Final[Mapping[str, tuple[str, str]]] = {
 """Settings of a worker that are options too; they count for more than all other places."""
 
 
+POOL_FLAGS: Final[Mapping[str, tuple[str, str]]] = {
+    "--database": ("URL", "a PostgreSQL database that the schedulers of the pool share"),
+}
+"""Options of a scheduler. The password of a database comes from PGPASSFILE or PGPASSWORD."""
+
+
+def flags_of(service: str) -> Mapping[str, tuple[str, str]]:
+    """The options of a service beside its settings file."""
+    if service in _SCHEDULERS:
+        return POOL_FLAGS
+    return FLAGS if service == "worker" else {}
+
+
 def start(words: Sequence[str]) -> int:
     """Run the service that `words` (`worker start --config FILE`) name until it is stopped."""
     service = words[0]
     try:
         if service == "worker":
-            return _work(_parsed(service, words[2:], FLAGS))
-        return _serve(service, _parsed(service, words[2:], {}).config)
+            return _work(_parsed(service, words[2:]))
+        return _serve(service, _parsed(service, words[2:]))
     except KeyboardInterrupt:
         return 0  # asked to stop, and did
 
@@ -72,13 +91,33 @@ def worker_options(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _serve(service: str, config: Path) -> int:
-    logs.configure()
-    package = "scheduler" if service == "pool" else service
+def _serve(service: str, options: argparse.Namespace) -> int:
+    logs.configure(*_form_of_logs(options.config))
+    package = "scheduler" if service in _SCHEDULERS else service
     serve = import_module(f"tallystick.{package}.app").serve
+    if service in _SCHEDULERS and (database := _database(options.database)):
+        serve = partial(serve, database=database)
     gc.enable()
-    anyio.run(serve, config)
+    anyio.run(serve, options.config)
     return 0
+
+
+def _database(option: str | None) -> str:
+    """As the command line or the environment says; empty: as the settings say."""
+    if option is None:
+        return os.environ.get("TALLYSTICK_DATABASE", "")
+    checked: str = import_module("tallystick.engine.databases").without_password(option)
+    return checked
+
+
+def _form_of_logs(config: Path) -> tuple[str, str]:
+    """As the settings say; what is wrong in them, the service itself tells."""
+    try:
+        found = tomllib.loads(config.read_text())
+    except (OSError, ValueError):
+        found = {}
+    form, level = found.get("log_format"), found.get("log_level")
+    return "json" if form == "json" else "text", level if level in _LEVELS else "info"
 
 
 def _work(options: argparse.Namespace) -> int:
@@ -111,19 +150,18 @@ def _unlockable(config: Any) -> Any:
     return settings.with_password(config, passwords.ask_password(None, str(config.wallet)))
 
 
-def _parsed(
-    service: str, words: Sequence[str], flags: Mapping[str, tuple[str, str]]
-) -> argparse.Namespace:
+def _parsed(service: str, words: Sequence[str]) -> argparse.Namespace:
+    works = service == "worker"
     parser = argparse.ArgumentParser(
         prog=f"tally {service} start", description=SERVICES[service], allow_abbrev=False
     )
-    enough = " (not needed where the environment says enough)" if flags else ""
+    enough = " (not needed where the environment says enough)" if works else ""
     parser.add_argument(
-        "--config", type=Path, required=not flags, help=f"its settings, a TOML file{enough}"
+        "--config", type=Path, required=not works, help=f"its settings, a TOML file{enough}"
     )
-    for flag, (kind, meaning) in flags.items():
+    for flag, (kind, meaning) in flags_of(service).items():
         parser.add_argument(flag, metavar=kind, help=meaning)
-    if flags:
+    if works:
         parser.add_argument(
             "--takeover", action="store_const", const=True, help="from a dead worker's wallet"
         )
