@@ -16,6 +16,8 @@ class Options:
     """An empty folder for whatever the benchmark needs; removed afterwards."""
     repeat: int | None = None
     """How many samples; None: the benchmark's own idea of enough."""
+    quick: bool = False
+    """Only to see that it runs: the smallest size, where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,9 @@ def bench(
         int | None,
         typer.Option("--repeat", metavar="N", min=1, help="How many samples of each figure."),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the smallest size, to see that it runs.")
+    ] = False,
     names_only: Annotated[
         bool, typer.Option("--list", help="Only tell which there are.")
     ] = False,
@@ -37,7 +40,9 @@ def bench(
     if names_only:
         _list(voice, all_benches())
         return
-    reports = [_measure(each, repeat, voice) for each in chosen_benches(names or ())]
+    reports = [
+        _measure(each, repeat, voice, quick=quick) for each in chosen_benches(names or ())
+    ]
     voice.answer({"benches": [report.as_json() for report in reports]})
 
 
@@ -47,10 +52,10 @@ def _list(voice: Voice, benches: Sequence[Bench]) -> None:
     voice.answer({"benches": [{"name": b.name, "summary": b.summary} for b in benches]})
 
 
-def _measure(each: Bench, repeat: int | None, voice: Voice) -> Report:
+def _measure(each: Bench, repeat: int | None, voice: Voice, *, quick: bool) -> Report:
     voice.say(f"{each.name}: {each.summary}")
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
-        options = Options(work=Path(folder), repeat=repeat)
+        options = Options(work=Path(folder), repeat=repeat, quick=quick)
         report = anyio.run(each.run, options)
     _show(voice, report)
     return report

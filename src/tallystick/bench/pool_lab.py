@@ -1,0 +1,206 @@
+"""A real scheduler under load: a chain, a pool that was given its past, and its process."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+from urllib.request import urlopen
+
+import anyio
+from anyio import to_thread
+
+from tallystick.devnet.console import Console
+from tallystick.devnet.market import MarketOptions, running
+from tallystick.devnet.places import Places
+from tallystick.devnet.services import Plan, services
+from tallystick.devnet.supervise import Service
+from tallystick.engine.journal import Journal
+from tallystick.engine.settings import load
+from tallystick.lifecycle.facts import Assigned, Fact, Initialized, Ordered
+from tallystick.poco.deal import Asset, Deal
+from tallystick.poco.values import Address, DealId
+from tallystick.scheduler.config import SchedulerConfig
+from tallystick.wire.auth import Tokens, key_file
+from tallystick.wire.scheduler import WorkerModel
+
+SIZES = (100, 1_000, 10_000)
+"""How cost grows is shown at these."""
+QUICK = (20,)
+"""To see that it runs."""
+
+_BAG = 100
+"""Tasks of a deal."""
+_UNIT = 36_000
+"""Seconds of the category: no deadline is near."""
+_ETHER = 10**18
+_GRACE = 60.0
+"""Seconds that a scheduler may take to be ready before it counts as broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A chain, and the settings of a pool that is not running yet."""
+
+    config: SchedulerConfig
+    settings: Path
+    chain: str
+    """The node's URL."""
+
+    def workers(self, count: int) -> list[Address]:
+        """So many wallets with gas, registered with the pool."""
+        wallets = [Address(secrets.token_bytes(20)) for _ in range(count)]
+        with Console(self.chain) as console:
+            for start in range(0, count, 500):
+                console.batch(
+                    [
+                        ("anvil_setBalance", (str(wallet), hex(_ETHER)))
+                        for wallet in wallets[start : start + 500]
+                    ]
+                )
+        model = WorkerModel(name="load", cpu_nb=1 << 20)
+        with self.journal() as journal, journal.together():
+            for wallet in wallets:
+                told = model.model_copy(update={"wallet_address": wallet})
+                journal.note(f"worker {wallet}", told.model_dump_json(by_alias=True))
+        return wallets
+
+    def tokens(self, wallets: Iterable[Address]) -> list[str]:
+        """What the wallets show to the pool: as if each had logged in."""
+        key = key_file(self.config.data_dir / "token.key")
+        issuer = Tokens(key, pool=self.config.workerpool)
+        return [issuer.issue(wallet) for wallet in wallets]
+
+    def tasks(self, count: int, *, holder: Address | None = None) -> None:
+        """So many open tasks, in deals of a hundred; held by a worker, if one is named."""
+        with Console(self.chain) as console:
+            head = console.call("eth_getBlockByNumber", "latest", False)
+        start = int(head["timestamp"], 16)
+        with self.journal() as journal, journal.together():
+            for first in range(0, count, _BAG):
+                deal = self._deal(start, min(_BAG, count - first))
+                for index in deal.indices:
+                    stream = str(deal.task_id(index))
+                    journal.append(stream, Ordered(deal, index), at=start)
+                    journal.append(stream, Initialized(), at=start)
+                    if holder is not None:
+                        journal.append(stream, Assigned(holder, 2), at=start)
+
+    def _deal(self, start: int, size: int) -> Deal:
+        return Deal(
+            DealId(secrets.token_bytes(32)),
+            start=start,
+            time_unit=_UNIT,
+            trust=1,
+            bot_size=size,
+            workerpool=Asset(self.config.workerpool, price=10),
+        )
+
+    @contextmanager
+    def journal(self) -> Iterator[Journal[Fact]]:
+        """What the pool remembers; not while it runs."""
+        self.config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = Journal[Fact](self.config.data_dir / "journal.db", get_args(Fact))
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+@dataclass(slots=True)
+class Running:
+    """The process of a scheduler."""
+
+    process: subprocess.Popen[bytes]
+    ready: float
+    """Seconds from its start to its first answer."""
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time so far, of all threads."""
+        fields = self._read("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def resident(self) -> float:
+        """MiB."""
+        return int(self._read("status").split("VmRSS:", 1)[1].split()[0]) / 1024
+
+    def _read(self, file: str) -> str:
+        return Path(f"/proc/{self.process.pid}/{file}").read_text()
+
+
+@asynccontextmanager
+async def lab(folder: Path) -> AsyncIterator[Lab]:
+    """A market's chain with 1 s blocks, without scheduler and workers."""
+    wanted = MarketOptions(data=folder / "market", workers=1, block_time=1)
+    async with running(wanted, _silent, _the_chain) as market:
+        settings = Places(market.data).config("scheduler")
+        config = load(settings, SchedulerConfig)
+        yield Lab(config=config, settings=settings, chain=config.rpc_urls[0])
+
+
+def _silent(sentence: str) -> None:
+    """The market's sentences are not part of the report."""
+
+
+def _the_chain(plan: Plan, console: Any, memory: Any) -> list[Service]:
+    """The settings of the others are written all the same."""
+    mine = ("scheduler", "worker-")
+    return [s for s in services(plan, console, memory) if not s.name.startswith(mine)]
+
+
+@contextmanager
+def scheduler(place: Lab) -> Iterator[Running]:
+    """The pool's scheduler, ready; killed in the end."""
+    words = [sys.executable, "-m", "tallystick", "scheduler", "start"]
+    began = time.monotonic()
+    log = place.config.data_dir / "bench.log"
+    with (
+        log.open("ab") as out,
+        subprocess.Popen([*words, "--config", str(place.settings)], stderr=out) as process,
+    ):
+        try:
+            ready = _until_ready(process, place.config.port, began, log)
+            yield Running(process, ready)
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
+def _until_ready(process: subprocess.Popen[bytes], port: int, began: float, log: Path) -> float:
+    while time.monotonic() - began < _GRACE and process.poll() is None:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/version", timeout=_GRACE):
+                return time.monotonic() - began
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError(f"The scheduler is not ready: {log.read_text()[-2000:]}")
+
+
+async def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """What the load generator, another process, measured."""
+    done = await anyio.run_process(
+        [sys.executable, "-m", "tallystick.bench.load"], input=json.dumps(job).encode()
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def percentile(times: list[float], part: float) -> float:
+    """The value below which `part` of `times` lie."""
+    ranked = sorted(times)
+    return ranked[min(len(ranked) - 1, int(part * len(ranked)))]
+
+
+async def aside(work: Any, *args: Any) -> Any:
+    """Do what blocks in a thread, since the market lives in this loop."""
+    return await to_thread.run_sync(work, *args)
