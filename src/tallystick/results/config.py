@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tallystick.poco.values import Address
 
@@ -37,6 +38,10 @@ class ResultsConfig:
     Official clients download without saying who they are, so they need `false`; a result is
     then protected by nobody knowing its identifier before it is on chain, and by encryption.
     """
+
+    log_format: Literal["text", "json"] = "text"
+    """text, or json: one object a line, with the task that is spoken of."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def url(self) -> str:
