@@ -74,10 +74,11 @@ async def serve(path: Path, database: str = "") -> None:
     config = replace(config, database=database or config.database)
     certificate = Certificate.named(config.tls_cert, config.tls_key)
     guarded = certificate is not None or bool(config.trusted_proxies)
-    sock = serving.listen(config.host, config.port, guarded=guarded)
-    config = replace(config, port=sock.getsockname()[1])
     async with AsyncExitStack() as stack:
         stack.enter_context(held(config.data_dir))
+        sock = serving.listen(config.host, config.port, guarded=guarded)
+        stack.callback(sock.close)
+        config = replace(config, port=sock.getsockname()[1])
         parts = await _build(config, stack)
         async with anyio.create_task_group() as tasks:
             for service in (parts.heads.run, parts.sender.run, parts.company.run):
