@@ -215,6 +215,7 @@ async def _leave(desk: TheDesk, worker: Caller) -> Response:
 
 
 async def _register(
+    request: Request,
     desk: TheDesk,
     worker: Bearer,
     body: WorkerModel,
@@ -226,17 +227,18 @@ async def _register(
     """A worker starts: it tells what its machine can do, and takes up what it holds. A second
     one of ours with the wallet of one that runs is told so (409), and whom the pool does not
     want is told why (403)."""
-    holds = any(worker in t.replicates for t in desk.pool.tasks() if not t.status.over)
+    holds = bool(desk.pool.openings.held_by(worker))
     desk.admission.require_fit(worker, body, program, holds=holds)
     model = desk.pool.roster.register(worker, body, instance=instance, takeover=takeover)
+    desk.pool.roster.calls_from(worker, request.client.host if request.client else "")
     desk.pool.welcome_back(worker)
-    desk.pool.changes.beat()  # a demand of the one that is taken over ends now
     return _json(model)
 
 
 async def _computing(desk: TheDesk, worker: Caller) -> Response:
     """The tasks that occupy a slot of this worker."""
-    return told([str(task.id) for task in desk.pool.tasks() if busy_slots(worker, [task])])
+    held = desk.pool.openings.held_by(worker)
+    return told([str(task.id) for task in held if busy_slots(worker, [task])])
 
 
 async def _available(
@@ -261,7 +263,7 @@ async def _available(
     )
     if permission is None:
         desk.pool.roster.require_current(worker, instance)
-        return _no_work(desk.pool.why_none(worker))
+        return _no_work(desk.pool.why_none(worker, instance))
     desk.pushes.left(str(permission.chain_task_id), asked)
     if not wait:
         return _json(ReplicateOffer(workerpool_authorization=permission))
