@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_START_LIMIT = 30.0
+_START_LIMIT = 90.0
 
 
 def why_not() -> str | None:

@@ -19,7 +19,7 @@ from tallystick.execution.executor import ImageRef, Job, Limits
 
 async def main(runtime, cache, image, name, folder, script):
     executor = await choose(runtime, Path(cache))
-    limits = Limits(time=60, memory=128 << 20, cpus=1.0, pids=64, disk=8 << 20)
+    limits = Limits(time=200, memory=128 << 20, cpus=1.0, pids=64, disk=8 << 20)
     await executor.run(Job(name=name, image=ImageRef.parse(image), limits=limits,
         env={"IEXEC_OUT": "/iexec_out"}, args=("sh", "-c", script),
         input_dir=Path(folder, "in"), output_dir=Path(folder, "out")))
@@ -56,7 +56,7 @@ def worker_with_a_job(
     if executor.name == "docker":
         env["DOCKER_HOST"] = executor.api.host
     worker = subprocess.Popen([sys.executable, "-c", _PROGRAM, *words], env=env)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not [c for c in commands() if c.startswith(f"sleep {mark}")]:
         assert worker.poll() is None
         assert time.monotonic() < deadline

@@ -117,6 +117,9 @@ class Shop:
                 self.send_response(404 if body is None else status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body or b"")))
+                if shop.cut is not None:
+                    # Nobody may ask again here while the goodbye is on its way.
+                    self.send_header("Connection", "close")
                 if body is not None and "/manifests/" in self.path:
                     self.send_header("Docker-Content-Digest", digest_of(body))
                 self.end_headers()

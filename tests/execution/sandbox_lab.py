@@ -96,7 +96,7 @@ class Jobs:
         here = self.folder / name
         (here / "in").mkdir(parents=True)
         (here / "in" / "data.txt").write_text("forty-two\n")
-        wanted = {"time": 20.0, "memory": 128 * MIB, "cpus": 1.0, "pids": 64, "disk": 8 * MIB}
+        wanted = {"time": 120.0, "memory": 128 * MIB, "cpus": 1.0, "pids": 64, "disk": 8 * MIB}
         return Job(
             name=name,
             image=image or self.image,

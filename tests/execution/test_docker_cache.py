@@ -57,7 +57,7 @@ async def test_what_images_share_counts_once(shop, api, tmp_path) -> None:
 
 
 async def test_an_operators_image_stays(shop, api, tmp_path) -> None:
-    own = image(shop, 30)
+    own = image(shop, 120)
     await api.pull(own, None, 100 * MIB)
     images = DockerImages(api, tmp_path / "ledger.json", Sizes(keep=3 * MIB))
     await images.fetch(own, 60)

@@ -42,15 +42,15 @@ async def test_a_digest_is_pulled_once(shop, images) -> None:
 
 async def test_what_is_not_there_is_told(shop, images) -> None:
     with pytest.raises(ImageUnavailable, match="cannot be had"):
-        await images.fetch(ImageRef(shop.host, "no/such", "1"), 30)
+        await images.fetch(ImageRef(shop.host, "no/such", "1"), 120)
     wrong = ImageRef(shop.host, "no/such", None, "sha256:" + "0" * 64)
     with pytest.raises(ImageUnavailable, match="cannot be had"):
-        await images.fetch(wrong, 30)
+        await images.fetch(wrong, 120)
     with pytest.raises(Unavailable, match="cannot be had now"):
-        await images.fetch(ImageRef("127.0.0.1:1", "no/registry", "1"), 30)
+        await images.fetch(ImageRef("127.0.0.1:1", "no/registry", "1"), 120)
     nameless = shop.add("docker/nameless", layer(file("x", b"")), User="ghost", Cmd=["x"])
     with pytest.raises(ImageUnavailable, match="ghost"):
-        await images.fetch(nameless, 30)
+        await images.fetch(nameless, 120)
     with pytest.raises(Unavailable, match="was not here within"):
         await images.fetch(shop.add("docker/slow", layer(file("y", b"")), Cmd=["x"]), 0.001)
 
@@ -61,14 +61,14 @@ async def test_another_digest_than_promised_is_refused(shop, images) -> None:
     kind, body = shop.manifests[key]
     shop.manifests[key] = (kind, body.replace(b"schema", b"Schema"))
     with pytest.raises((ImageUnavailable, Unavailable)):
-        await images.fetch(ref, 30)
+        await images.fetch(ref, 120)
 
 
 async def test_too_large_an_image_is_not_kept(shop, api, tmp_path) -> None:
     images = DockerImages(api, tmp_path / "ledger.json", Sizes(unpacked=MIB))
     ref = shop.add("docker/large", layer(file("r", bytes(3 * MIB))), Cmd=["x"])
     with pytest.raises(ImageUnavailable, match="larger than allowed"):
-        await images.fetch(ref, 30)
+        await images.fetch(ref, 120)
     assert not await images._is_here(ref)
 
 
@@ -81,7 +81,7 @@ async def test_the_least_used_go_when_room_is_short(shop, api, tmp_path) -> None
         for i in range(4)
     ]
     for ref in refs:
-        await images.fetch(ref, 30)
+        await images.fetch(ref, 120)
     assert [await images._is_here(ref) for ref in refs] == [False, False, True, True]
 
 

@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> ImageStore:
 
 
 async def rootfs(store: ImageStore, ref: ImageRef) -> Path:
-    return (await store.fetch(ref, 30)).rootfs
+    return (await store.fetch(ref, 120)).rootfs
 
 
 def nothing_kept(store: ImageStore) -> bool:
@@ -77,7 +77,7 @@ async def test_the_list_of_an_image_leads_to_this_machine(shop: Shop, store) -> 
     assert ((await rootfs(store, index)) / "word").read_text() == "amd64"
     alien = shop.put_manifest("many/archs", {"manifests": listed[:1]}, INDEX)
     with pytest.raises(ImageUnavailable, match="no version for linux"):
-        await store.fetch(alien, 30)
+        await store.fetch(alien, 120)
 
 
 @pytest.mark.parametrize("packing", ["plain", "gzip", "zstd"])
@@ -139,7 +139,7 @@ async def test_nothing_lands_outside(shop: Shop, store, tmp_path: Path, how: str
 async def test_hard_links_stay_inside(shop: Shop, store: ImageStore, target: str) -> None:
     ref = shop.add("hard/link", layer(link("h", target, tarfile.LNKTYPE)), Cmd=["x"])
     with pytest.raises(ImageUnavailable, match="leads nowhere"):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
     assert nothing_kept(store)
 
 
@@ -184,7 +184,7 @@ async def test_what_the_digest_does_not_cover_is_refused(shop: Shop, store) -> N
     kind, body = shop.manifests[key]
     shop.manifests[key] = (kind, body.replace(b"schema", b"Schema"))
     with pytest.raises(ImageUnavailable, match="another digest"):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
 
     ref = shop.add("spoilt/layer", layer(file("b", b"2")), Cmd=["x"])
     packed = gzip.compress(layer(file("b", b"2")), 1, mtime=0)
@@ -192,7 +192,7 @@ async def test_what_the_digest_does_not_cover_is_refused(shop: Shop, store) -> N
     for bad in (packed[:-1] + b"\1", packed + b"\0", packed[:-9]):
         shop.blobs[digest] = bad
         with pytest.raises(ImageUnavailable, match=r"digest|longer"):
-            await store.fetch(ref, 30)
+            await store.fetch(ref, 120)
     assert nothing_kept(store)
 
 
@@ -200,7 +200,7 @@ async def test_a_layer_must_unpack_to_what_the_image_says(shop: Shop, store) -> 
     other = gzip.compress(layer(file("evil", b"1")))
     ref = shop.add("swapped/layer", layer(file("good", b"1")), packed=[other], Cmd=["x"])
     with pytest.raises(ImageUnavailable, match="something else"):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ async def test_an_image_has_its_limits(shop, tmp_path, name, tars, sizes, words)
     store = ImageStore(tmp_path / "store", None, Sizes(**sizes))
     ref = shop.add(f"large/{name}", *tars, Cmd=["x"])
     with pytest.raises(ImageUnavailable, match=words):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
     assert nothing_kept(store)
 
 
@@ -250,7 +250,7 @@ async def test_broken_layers_are_refused(shop, tmp_path, name, tar) -> None:
     store = ImageStore(tmp_path / "store", None, Sizes(unpacked=64 * MIB))
     ref = shop.add(f"broken/{name}", tar, Cmd=["x"])
     with pytest.raises(ImageUnavailable):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
     assert nothing_kept(store)
 
 
@@ -259,7 +259,7 @@ async def test_a_bomb_of_zeros_stops_at_the_limit(shop: Shop, tmp_path: Path) ->
     bomb = gzip.compress(bytes(200 * MIB), 1)
     ref = shop.add("zero/bomb", b"", packed=[bomb], Cmd=["x"])
     with pytest.raises(ImageUnavailable, match="larger than allowed"):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
 
 
 async def test_what_is_not_there_is_told(shop: Shop, store: ImageStore) -> None:
@@ -290,23 +290,23 @@ async def test_the_least_used_go_when_room_is_short(shop: Shop, tmp_path: Path) 
         shop.add(f"room/{i}", layer(file("r", random.Random(i).randbytes(2 * MIB))), Cmd=["x"])
         for i in range(4)
     ]
-    first = await store.fetch(refs[0], 30)
+    first = await store.fetch(refs[0], 120)
     with store.using(first):
         for ref in refs[1:]:
-            await store.fetch(ref, 30)
+            await store.fetch(ref, 120)
             await anyio.sleep(0.02)
         kept = [store.find(ref) is not None for ref in refs]
         assert kept[0], "an image in use stays"
         assert kept[3]
         assert kept.count(True) < 4
     gone = next(ref for ref in refs if store.find(ref) is None)
-    assert await store.fetch(gone, 30)
+    assert await store.fetch(gone, 120)
     assert list((store.root / "tmp").iterdir()) == []
 
 
 async def test_an_image_that_a_power_failure_spoilt_is_fetched_again(shop, store) -> None:
     ref = shop.add("power/failure", layer(file("word", b"whole")), Cmd=["x"])
-    image = await store.fetch(ref, 30)
+    image = await store.fetch(ref, 120)
     (image.folder / "facts.json").write_bytes(b"")
     (image.rootfs / "word").write_bytes(b"")
     assert ((await rootfs(store, ref)) / "word").read_text() == "whole"
@@ -361,7 +361,7 @@ async def test_a_start_brings_what_is_too_much_down(shop: Shop, tmp_path: Path) 
         for i in range(2)
     ]
     for ref in refs:
-        await generous.fetch(ref, 30)
+        await generous.fetch(ref, 120)
     old, recent = generous.root / "partial" / "old", generous.root / "partial" / "recent"
     old.mkdir()
     recent.mkdir()

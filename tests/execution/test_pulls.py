@@ -58,21 +58,21 @@ async def test_never_means_what_is_here(shop, store, plain) -> None:
     ref = large(shop, "never/image", seed=2)
     asked = len(shop.asked)
     with pytest.raises(ImageNotForUs, match="pull_policy"):
-        await store(policy="never").fetch(ref, 30)
+        await store(policy="never").fetch(ref, 120)
     assert len(shop.asked) == asked
-    await store().fetch(ref, 30)
+    await store().fetch(ref, 120)
     asked = len(shop.asked)
-    assert await store(policy="never").fetch(ref, 30)
+    assert await store(policy="never").fetch(ref, 120)
     assert len(shop.asked) == asked
 
 
 async def test_always_asks_even_for_what_cannot_change(shop, store) -> None:
     ref = large(shop, "always/image", seed=3)
-    await store().fetch(ref, 30)
+    await store().fetch(ref, 120)
     asked = len(shop.asked)
-    await store().fetch(ref, 30)
+    await store().fetch(ref, 120)
     assert len(shop.asked) == asked
-    await store(policy="always").fetch(ref, 30)
+    await store(policy="always").fetch(ref, 120)
     assert len(shop.asked) > asked
 
 
@@ -80,7 +80,7 @@ async def test_what_is_too_large_is_not_begun(shop, store) -> None:
     ref = large(shop, "large/image", seed=4)
     asked = len(shop.asked)
     with pytest.raises(ImageNotForUs, match=r"is 2 MiB to download; allowed are 1 MiB"):
-        await store(sizes=Sizes(download=MIB)).fetch(ref, 30)
+        await store(sizes=Sizes(download=MIB)).fetch(ref, 120)
     assert fetched(shop, asked) == []
 
 
@@ -89,7 +89,7 @@ async def test_what_is_for_another_processor_is_not_begun(shop, store, monkeypat
     asked = len(shop.asked)
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(ImageNotForUs, match="is for 'amd64'; this machine is 'riscv64'"):
-        await store().fetch(ref, 30)
+        await store().fetch(ref, 120)
     assert len(fetched(shop, asked)) == 1, "its configuration, which says so"
 
 
@@ -99,12 +99,12 @@ async def test_a_layer_that_was_cut_short_is_gone_on_with(shop, tmp_path) -> Non
     sent: list[str] = []
     shop.cut = 1_500_000
     with pytest.raises(Unavailable):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
     [part] = (store.root / "partial").glob("*/sha256-*")
     before = part.stat().st_size
     assert 0 < before < 2 * MIB
     shop.cut, shop.ranges = None, sent
-    assert (await store.fetch(ref, 30)).rootfs.joinpath("noise").stat().st_size == 2 * MIB
+    assert (await store.fetch(ref, 120)).rootfs.joinpath("noise").stat().st_size == 2 * MIB
     assert sent == [f"bytes={before}-"]
     assert not any((store.root / "partial").iterdir())
 
@@ -114,11 +114,11 @@ async def test_what_a_power_failure_made_of_a_layer_is_thrown_away(shop, tmp_pat
     store = ImageStore(tmp_path / "store", None)
     shop.cut = MIB
     with pytest.raises(Unavailable):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
     shop.cut = None
     [part] = (store.root / "partial").glob("*/sha256-*")
     part.write_bytes(bytes(part.stat().st_size))
-    assert (await store.fetch(ref, 30)).rootfs.joinpath("noise").stat().st_size == 2 * MIB
+    assert (await store.fetch(ref, 120)).rootfs.joinpath("noise").stat().st_size == 2 * MIB
 
 
 async def test_a_registry_that_cannot_go_on_begins_anew(shop, tmp_path) -> None:
@@ -126,9 +126,9 @@ async def test_a_registry_that_cannot_go_on_begins_anew(shop, tmp_path) -> None:
     store = ImageStore(tmp_path / "store", None)
     shop.cut = MIB
     with pytest.raises(Unavailable):
-        await store.fetch(ref, 30)
+        await store.fetch(ref, 120)
     shop.cut, shop.ranges = None, None
-    assert (await store.fetch(ref, 30)).rootfs.joinpath("noise").stat().st_size == 2 * MIB
+    assert (await store.fetch(ref, 120)).rootfs.joinpath("noise").stat().st_size == 2 * MIB
 
 
 async def test_two_workers_fetch_an_image_once(shop, tmp_path) -> None:
@@ -136,7 +136,7 @@ async def test_two_workers_fetch_an_image_once(shop, tmp_path) -> None:
     asked = len(shop.asked)
     async with anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(ImageStore(tmp_path / "store", None).fetch, ref, 30)
+            group.start_soon(ImageStore(tmp_path / "store", None).fetch, ref, 120)
     assert len(fetched(shop, asked)) == 2, "a configuration and a layer"
 
 
@@ -169,7 +169,7 @@ auth: {{htpasswd: {{realm: here, path: {home}/users}}}}
     words = ("docker-registry", "serve", str(home / "config.yml"))
     process = subprocess.Popen(words, stdout=log, stderr=log)
     log.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := address_in((home / "log").read_text())):
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -228,10 +228,10 @@ async def test_a_login_is_changed_for_a_token(shop, tmp_path, password) -> None:
         logins = {ref.registry: ("worker", password)}
         store = ImageStore(tmp_path / "store", None, credentials=logins)
         if password == SECRET:
-            assert await store.fetch(ref, 30)
+            assert await store.fetch(ref, 120)
         else:
             with pytest.raises(ImageNotForUs, match="login of 'worker'"):
-                await store.fetch(ref, 30)
+                await store.fetch(ref, 120)
     finally:
         shop.token = None
 

@@ -6,13 +6,14 @@ import os
 import re
 import stat
 import time
+from dataclasses import replace
 
 import anyio
 import pytest
 from killed_worker import commands, sleep_of, worker_with_a_job
 from traces import traces, traces_now
 
-from tallystick.execution.executor import Ended
+from tallystick.execution.executor import Ended, Job
 
 MIB = 1 << 20
 pytestmark = pytest.mark.anyio
@@ -24,11 +25,9 @@ async def test_an_endless_job_is_ended_with_all_its_children(executor, job) -> N
         f"trap '' TERM INT HUP; (setsid sleep {mark} &) ; setsid sleep {mark} & sleep {mark}",
         time=0.7,
     )
-    began = time.monotonic()
     outcome = await executor.run(work)
     assert (outcome.ended, outcome.exit_code) == (Ended.TIMED_OUT, None)
-    assert 0.6 < outcome.seconds < 8
-    assert time.monotonic() - began < 15
+    assert outcome.seconds > 0.6
     assert not [c for c in commands() if mark in c]
     assert traces(work.name, executor) == []
 
@@ -45,7 +44,7 @@ async def test_a_fork_bomb_is_held_and_ended(executor, job) -> None:
 
 async def test_processes_are_counted(executor, job) -> None:
     script = """
-    (n=0; while [ $n -lt 100 ]; do sleep 3 & n=$((n+1)); echo $n >/tmp/n; done) 2>/dev/null
+    (n=0; while [ $n -lt 100 ]; do sleep 60 & n=$((n+1)); echo $n >/tmp/n; done) 2>/dev/null
     cat /tmp/n; kill -9 -1"""
     outcome = await executor.run(job(script, pids=20))
     made = re.search(rb"\d+", outcome.stdout)
@@ -62,7 +61,7 @@ async def test_too_much_memory_ends_it(executor, job) -> None:
 
 
 async def test_too_much_memory_of_many_processes_ends_it(executor, job) -> None:
-    hog = "head -c 15m /dev/zero | tail -c 12m | (sleep 0.5; wc -c) &"
+    hog = "head -c 15m /dev/zero | tail -c 12m | (sleep 2; wc -c) &"
     outcome = await executor.run(job(f"{hog} {hog} {hog} wait", memory=24 * MIB))
     survivors = outcome.stdout.count(b"12582912")
     assert outcome.ended is Ended.OUT_OF_MEMORY or survivors < 3, outcome
@@ -86,12 +85,13 @@ async def test_places_in_memory_are_small(executor, job) -> None:
 async def test_half_a_processor_is_half(executor, job) -> None:
     script = """
     t() { awk '{print int($1*100)}' /proc/uptime; }
-    ( while :; do :; done ) & end=$(($(t)+150)); while [ $(t) -lt $end ]; do sleep 0.05; done
-    awk '{print $14+$15}' /proc/$!/stat; kill -9 $!"""
+    ( while :; do :; done ) & began=$(t); while [ $(t) -lt $((began+150)) ]; do sleep 0.05; done
+    awk '{print $14+$15}' /proc/$!/stat; echo $(($(t)-began)); kill -9 $!"""
     if any(text.startswith("cpus") for text in executor.limits_not_enforced()):
         pytest.skip("no control groups")
     outcome = await executor.run(job(script, cpus=0.3))
-    assert int(outcome.stdout) < 75, "of 150 hundredths of a second"
+    used, passed = map(int, outcome.stdout.split())
+    assert used < passed / 2, "hundredths of a second"
 
 
 DISK_EATERS = {
@@ -174,7 +174,7 @@ async def test_hostile_output_is_taken_over_as_it_is(executor, job, tmp_path) ->
 
 async def test_a_cancelled_job_leaves_nothing(executor, job) -> None:
     work = job("echo x >/iexec_out/x; sleep 100")
-    await executor.fetch(work.image, time_limit=30)
+    await executor.fetch(work.image, time_limit=120)
     for wait in (0.0, 0.05, 0.4):
         with anyio.move_on_after(wait) as scope:
             await executor.run(work)
@@ -184,29 +184,41 @@ async def test_a_cancelled_job_leaves_nothing(executor, job) -> None:
 
 async def test_what_a_killed_worker_left_is_swept(executor, job, tmp_path) -> None:
     work = job("")
-    await executor.fetch(work.image, time_limit=30)
+    beside = job("")
+    script = f"(sleep {sleep_of(beside)} &) ; until [ -e /iexec_in/go ]; do sleep 0.05; done"
+    beside = replace(beside, args=("sh", "-c", script))
+    await executor.fetch(work.image, time_limit=120)
     worker = await anyio.to_thread.run_sync(worker_with_a_job, executor, work)
     other = anyio.Event()
     async with anyio.create_task_group() as group:
 
         async def bystander() -> None:
-            assert (await executor.run(job("sleep 1; echo still here"))).succeeded
+            assert (await executor.run(beside)).succeeded
             other.set()
 
         group.start_soon(bystander)
-        await anyio.sleep(0.3)
+        await anyio.to_thread.run_sync(begins, beside)
         worker.kill()
         worker.wait()
         assert traces_now(work.name, executor) != []
         await executor.sweep(work.name[: work.name.index("-", 5)])
         assert not other.is_set()
+        (beside.input_dir / "go").touch()
     assert traces(work.name, executor) == []
     assert not [c for c in commands() if c.startswith(f"sleep {sleep_of(work)}")]
 
 
+def begins(work: Job) -> None:
+    """Return when the process of `work` is seen on this machine."""
+    deadline = time.monotonic() + 60
+    while not any(c.startswith(f"sleep {sleep_of(work)}") for c in commands()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 async def test_a_job_begun_again_replaces_what_a_crash_left(executor, job, tmp_path) -> None:
     work = job("echo again; ls /iexec_out")
-    await executor.fetch(work.image, time_limit=30)
+    await executor.fetch(work.image, time_limit=120)
     worker = await anyio.to_thread.run_sync(worker_with_a_job, executor, work)
     worker.kill()
     worker.wait()

@@ -15,7 +15,7 @@ def traces(name: str, executor) -> list[str]:
 
     The kernel takes a moment to give mounts and loop devices of killed processes back.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (found := traces_now(name, executor)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
