@@ -136,6 +136,10 @@ async def test_what_an_operator_sees(operator: Operator, lab: Lab):
     assert told["workers"] == {"alive": 2, "known": 2}
     account = await lab.session.hub.account(lab.market.accounts["scheduler"])
     assert told["money"]["free_nrlc"] == account.stake
+    exposed = (await lab.http.get(f"{lab.market.scheduler_url}/prometheus")).text
+    figures = dict(re.findall(r"(?m)^tally_pool_(\w+) (\S+)$", exposed))
+    assert float(figures["deposit_free_nrlc"]) == account.stake
+    assert float(figures["reward_nrlc"]) == PRICE // 100
     code, out, _ = await operator.types("status")
     assert code == 0
     for line in ("workerpool", "workers", "deposit, free", "for gas", "earned", "orders"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from tallystick import __version__
 from tallystick.chain.fees import Fees
 from tallystick.chain.sender import Sender
-from tallystick.engine.errors import Refused
+from tallystick.engine.errors import Refused, Unavailable
 from tallystick.engine.journal import Entry, Journal
 from tallystick.engine.settings import mistakes
 from tallystick.lifecycle.facts import Fact
@@ -32,7 +33,11 @@ from tallystick.scheduler.pool import Pool
 from tallystick.scheduler.terms import OrderTerms
 from tallystick.wire.control import Answer, BadRequest, Control, Request, number, text
 
+log = logging.getLogger(__name__)
+
 _TERMS = TypeAdapter(OrderTerms)
+_OTHERS = 5.0
+"""Seconds between two looks at what other schedulers of the pool have noted."""
 _FAREWELL = 10.0
 """Seconds in which a drained scheduler asks the chain what the last tasks moved."""
 
@@ -56,6 +61,8 @@ class Office:
         async with anyio.create_task_group() as tasks:
             for each in (self.orders.run, self.watch.run, self.book.run):
                 tasks.start_soon(each)
+            if self.config.database:
+                tasks.start_soon(self._follow_others)
             await self.control().run(self.config.data_dir)
 
     async def until_drained(self) -> None:
@@ -79,7 +86,7 @@ class Office:
             made.on(handler.__name__, handler)
         return made
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | None]:
         """For whoever counts: what the pool's owner has, earned and paid."""
         purse, sum = (
             figures.purse_figures(self.watch),
@@ -206,6 +213,16 @@ class Office:
         receipt = await self.sender.send(call)
         self.orders.poke()
         return {"transaction": str(receipt.hash), "gas_used": receipt.gas_used}
+
+    async def _follow_others(self) -> None:
+        """What operators tell other schedulers of the pool counts here too, soon after."""
+        while True:
+            await anyio.sleep(_OTHERS)
+            try:
+                self.admission.read_again()
+                self.book.read_again()
+            except Unavailable as trouble:
+                log.debug("What others noted is read again: %s", trouble)
 
     def _sail(self, course: Course) -> None:
         self.orders.paused = course is not Course.WORKING

@@ -52,9 +52,14 @@ class Admission:
     def __init__(self, journal: Journal[Any], config: SchedulerConfig, owner: Address) -> None:
         """`owner` may always come in: the pool is its own."""
         self._journal, self._config, self._owner = journal, config, owner
+        self._blocked: dict[Address, Block] = {}
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Who is blocked, perhaps at the word of another scheduler of the pool."""
         self._blocked = {
             Address(key.removeprefix(_BLOCKED)): Block(**json.loads(text))
-            for key, text in journal.notes(_BLOCKED).items()
+            for key, text in self._journal.notes(_BLOCKED).items()
         }
 
     def block(self, wallet: Address, why: str = "") -> Block:

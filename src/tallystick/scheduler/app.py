@@ -29,6 +29,7 @@ from tallystick.engine.settings import load, secret
 from tallystick.lifecycle.facts import Fact
 from tallystick.scheduler.admin import Office, open_office
 from tallystick.scheduler.admin_course import first_of
+from tallystick.scheduler.admin_metrics import Takings
 from tallystick.scheduler.admin_place import held
 from tallystick.scheduler.company import Company, open_company, unless_others
 from tallystick.scheduler.config import SchedulerConfig
@@ -154,6 +155,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
         config, pool, journal, sender=sender, fees=_fees(config), admission=desk.admission
     )
     window.orders = office.orders
+    app.state.figures.registry.register(Takings(office.figures))
     app.state.vitals.know(heads, follower, sender, config.data_dir / "transactions.db")
     company.open(pool, app)
     return Parts(config, journal, pool, follower, sender, heads, app, office, company)

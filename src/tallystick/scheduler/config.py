@@ -21,18 +21,24 @@ class SchedulerConfig:
     rpc_urls: tuple[str, ...]
     """Nodes of the chain, over HTTP."""
     hub: Address
+    """PoCo's contract on that chain."""
     workerpool: Address
+    """The pool: `tally pool create` makes one."""
     wallet: Path
     """V3 keystore of the workerpool's owner."""
     password_file: Path
+    """Its first line opens the wallet."""
     results_url: str
     """The result store, as workers reach it."""
     database: str = ""
     """A PostgreSQL database, as postgresql://…, that several schedulers of the pool share, each
     with a data_dir of its own; empty: one scheduler, with its books in data_dir."""
     name: str = "pool"
+    """What the pool is called on its page."""
     host: str = "127.0.0.1"
+    """Where the scheduler listens: on the loopback unless told otherwise."""
     port: int = 13000
+    """0: any free one."""
     public_url: str = ""
     """How workers reach this scheduler; empty: by host and port."""
     worker_rpc_url: str = ""
@@ -46,8 +52,11 @@ class SchedulerConfig:
     block_time: float = 5.0
     """Seconds between blocks, told to workers."""
     gas_price_multiplier: float = 1.3
+    """Offered for gas, in prices of the network."""
     gas_price_cap: Wei = 22 * 10**9
+    """The highest price of gas that is ever offered, in wei."""
     legacy_fees: bool = False
+    """Send transactions of the old type, with one gas price."""
     sidechain: bool = False
     """True where gas is free: workers then need no ETH."""
     required_worker_version: str = ""

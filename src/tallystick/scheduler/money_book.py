@@ -56,12 +56,15 @@ class MoneyBook:
     _news: Pulse = field(default_factory=Pulse)
 
     def __post_init__(self) -> None:
-        for key, text in self.journal.notes(_MONEY).items():
-            found = TaskMoney(**json.loads(text))
-            self._known[key.removeprefix(_MONEY)] = found
+        self.read_again()
         for stream, task in self.tasks.items():
             if task.status.over and stream not in self._known:
                 self._due[stream] = None
+
+    def read_again(self) -> None:
+        """What was noted, perhaps by another scheduler of the pool."""
+        for key, text in self.journal.notes(_MONEY).items():
+            self._known[key.removeprefix(_MONEY)] = TaskMoney(**json.loads(text))
 
     def heard(self, entry: Entry[Fact]) -> None:
         """A task has ended, perhaps again after a reorg: ask what that moved."""
