@@ -27,10 +27,12 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands: the first request leaves."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """A piece of an answer."""
         self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         if not found:
@@ -41,6 +43,7 @@ class Link(asyncio.Protocol):
             self._answer.set_result((int(head[9:12]), body[:size]))
 
     def connection_lost(self, trouble: Exception | None) -> None:
+        """The other side, or we, hung up."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError(str(trouble)))
 

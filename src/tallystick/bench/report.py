@@ -48,6 +48,7 @@ class Report:
     """What a reader must know about the machine and the method."""
 
     def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
         return {
             "bench": self.bench,
             "rows": [_row(row) for row in self.rows],

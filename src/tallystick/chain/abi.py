@@ -27,6 +27,7 @@ def encode_call(signature: str, args: Sequence[Any] = ()) -> bytes:
 
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
+    """`values` in the contracts' encoding, as arguments without a selector."""
     try:
         return codec.encode(types, values)
     except (ValueError, TypeError) as trouble:

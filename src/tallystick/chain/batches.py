@@ -34,8 +34,13 @@ Opening: TypeAlias = tuple[DealId, int]
 class Sends(Protocol):
     """What a batch needs of a sender."""
 
-    async def send(self, call: Call) -> Any: ...
-    def waiting(self) -> tuple[Call, ...]: ...
+    async def send(self, call: Call) -> Any:
+        """Send `call` and wait until it is mined."""
+        ...
+
+    def waiting(self) -> tuple[Call, ...]:
+        """Calls that are signed and not mined."""
+        ...
 
 
 @dataclass(slots=True, eq=False)

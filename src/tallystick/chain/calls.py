@@ -191,10 +191,12 @@ class Calls:
     def create_dataset(
         self, owner: Address, name: str, *, multiaddr: bytes, checksum: Hash = ZERO_HASH
     ) -> Call:
+        """Register a dataset in the name of its owner."""
         data = encode_call(contracts.CREATE_DATASET, (owner, name, multiaddr, checksum))
         return Call(self.datasets, data, f"create dataset {name}")
 
     def create_workerpool(self, owner: Address, description: str) -> Call:
+        """Register a workerpool in the name of `owner`."""
         data = encode_call(contracts.CREATE_WORKERPOOL, (owner, description))
         return Call(self.workerpools, data, f"create workerpool {description}")
 

@@ -54,6 +54,7 @@ def signed(transaction: Transaction, sign: Sign) -> bytes:
 
 
 def transaction_hash(raw: bytes) -> Hash:
+    """What the chain calls the signed transaction `raw`."""
     return Hash(keccak(raw))
 
 

@@ -96,6 +96,7 @@ class Tank:
 
     @property
     def empty(self) -> bool:
+        """Whether not even one transaction can be paid for."""
         return self.transactions == 0
 
     @property

@@ -101,9 +101,11 @@ class Hub:
 
     @property
     def registries(self) -> Registries:
+        """Where apps, datasets and workerpools are registered."""
         return self._registries
 
     async def deal(self, id: DealId) -> Deal | None:
+        """The deal `id`; None while the node does not know it."""
         deal = await self.ask(self.queries.deal(id))
         if deal is None:
             return None
@@ -115,12 +117,15 @@ class Hub:
         return await self.ask(self.queries.task(id))
 
     async def contribution(self, task: TaskId, worker: Address) -> ChainContribution | None:
+        """The vote of `worker` on `task`; None while there is none."""
         return await self.ask(self.queries.contribution(task, worker))
 
     async def account(self, owner: Address) -> Account:
+        """What `owner` has inside the hub."""
         return await self.ask(self.queries.account(owner))
 
     async def score(self, worker: Address) -> int:
+        """The record of `worker`, on which the weight of its votes rests."""
         return await self.ask(self.queries.score(worker))
 
     async def consumed(self, order: Hash) -> int:
@@ -135,16 +140,20 @@ class Hub:
         return self._categories[id]
 
     async def app(self, address: Address) -> App:
+        """What is registered at `address`."""
         return await self._existing(self.queries.app(address), f"no app at {address}")
 
     async def dataset(self, address: Address) -> Dataset:
+        """What is registered at `address`."""
         return await self._existing(self.queries.dataset(address), f"no dataset at {address}")
 
     async def workerpool(self, address: Address) -> WorkerpoolInfo:
+        """What is registered at `address`."""
         question = self.queries.workerpool(address)
         return await self._existing(question, f"no workerpool at {address}")
 
     async def head(self) -> Head:
+        """The latest block."""
         return read_head(await self.rpc.call("eth_getBlockByNumber", "latest", False))
 
     async def balance(self, owner: Address) -> Wei:

@@ -24,6 +24,7 @@ class Post:
 
     @property
     def address(self) -> Address:
+        """The wallet that signs."""
         return self._wallet.address
 
     def signer(self, call: Call, gas: int, price: Price) -> Sign:

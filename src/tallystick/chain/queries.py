@@ -78,6 +78,7 @@ class Queries:
         )
 
     def task(self, id: TaskId) -> Query[ChainTask | None]:
+        """A task; None before it is initialized."""
         return query(
             self.hub,
             contracts.VIEW_TASK,
@@ -87,6 +88,7 @@ class Queries:
         )
 
     def contribution(self, task: TaskId, worker: Address) -> Query[ChainContribution | None]:
+        """The vote of `worker` on `task`; None while there is none."""
         return query(
             self.hub,
             contracts.VIEW_CONTRIBUTION,
@@ -97,6 +99,7 @@ class Queries:
         )
 
     def account(self, owner: Address) -> Query[Account]:
+        """What `owner` has inside the hub, in nRLC."""
         return query(
             self.hub,
             contracts.VIEW_ACCOUNT,
@@ -106,6 +109,7 @@ class Queries:
         )
 
     def score(self, worker: Address) -> Query[int]:
+        """The record of `worker`."""
         return query(self.hub, contracts.VIEW_SCORE, worker, returns="uint256", read=int)
 
     def consumed(self, order: Hash) -> Query[int]:
@@ -117,6 +121,7 @@ class Queries:
         return query(self.hub, contracts.VIEW_PRESIGNED, order, returns="address", read=Address)
 
     def category(self, id: int) -> Query[Category]:
+        """A class of time."""
         return query(
             self.hub,
             contracts.VIEW_CATEGORY,
@@ -130,9 +135,11 @@ class Queries:
         return query(self.hub, contracts.COUNT_CATEGORY, returns="uint256", read=int)
 
     def app(self, address: Address) -> Query[App]:
+        """An app as it is registered."""
         return query(self.hub, contracts.VIEW_APP, address, returns=contracts.APP, read=_app)
 
     def dataset(self, address: Address) -> Query[Dataset]:
+        """A dataset as it is registered."""
         return query(
             self.hub,
             contracts.VIEW_DATASET,
@@ -142,6 +149,7 @@ class Queries:
         )
 
     def workerpool(self, address: Address) -> Query[WorkerpoolInfo]:
+        """A workerpool as it is registered."""
         return query(
             self.hub,
             contracts.VIEW_WORKERPOOL,
@@ -163,6 +171,7 @@ class Queries:
         return query(self.hub, contracts.DOMAIN_SEPARATOR, returns="bytes32", read=Hash)
 
     def number(self, signature: str) -> Query[int]:
+        """The answer of a function that takes nothing and gives a whole number."""
         return query(self.hub, signature, returns="uint256", read=int)
 
 

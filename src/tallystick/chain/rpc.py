@@ -83,10 +83,12 @@ class Rpc:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     @property
     def urls(self) -> tuple[str, ...]:
+        """The nodes, in the order in which they were given."""
         return tuple(node.url for node in self._nodes)
 
     async def call(self, method: str, *params: Any) -> Any:

@@ -67,7 +67,9 @@ class Cursor(Protocol):
         """The blocks that were saved last, newest last; empty at first."""
         ...
 
-    def save(self, blocks: list[Position]) -> None: ...
+    def save(self, blocks: list[Position]) -> None:
+        """Keep `blocks` in place of those that were saved before."""
+        ...
 
 
 class Memory:
@@ -77,9 +79,11 @@ class Memory:
         self._blocks: list[Position] = []
 
     def load(self) -> list[Position]:
+        """The blocks that were saved last; none at first."""
         return list(self._blocks)
 
     def save(self, blocks: list[Position]) -> None:
+        """Keep `blocks` in place of those that were saved before."""
         self._blocks = list(blocks)
 
 

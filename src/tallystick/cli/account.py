@@ -32,6 +32,7 @@ Move = Callable[[Session, Wallet, Nrlc], Awaitable[None]]
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally account`."""
     program.add_typer(group, name="account")
 
 

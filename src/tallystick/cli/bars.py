@@ -50,9 +50,11 @@ class Bars:
         self._live.__exit__(kind, error, trace)
 
     def say(self, text: str) -> None:
+        """A sentence above the bars."""
         self._live.console.print(clean(text), markup=False)
 
     def tell(self, news: News) -> None:
+        """Move the bar of the replicate that the news is about."""
         match news:
             case OnChain(task=task, status=status):
                 self._chain[task] = status

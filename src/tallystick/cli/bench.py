@@ -16,6 +16,7 @@ from tallystick.cli.terminal import Json, Voice
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally bench`."""
     program.command("bench")(bench)
 
 

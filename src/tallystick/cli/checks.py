@@ -31,6 +31,7 @@ Look = Callable[[WorkerConfig], Awaitable[list[Verdict]]]
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker check`, `doctor` and `deposit`."""
     group.command()(check)
     group.command()(doctor)
     group.command("deposit")(deposit_rlc)

@@ -26,6 +26,7 @@ _LONG = 16
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally config`."""
     program.add_typer(group, name="config")
 
 

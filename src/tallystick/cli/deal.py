@@ -19,6 +19,7 @@ group = typer.Typer(help="Look at deals.", no_args_is_help=True)
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally deal`."""
     program.add_typer(group, name="deal")
 
 

@@ -27,7 +27,9 @@ from tallystick.requester.transact import looked_after
 class Speaker(Protocol):
     """Whoever can say a line to people."""
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        """Tell people a sentence."""
+        ...
 
 
 REORG = 64
@@ -52,6 +54,7 @@ class Ending:
 
     @property
     def paid(self) -> bool:
+        """Whether the task was completed, and so paid."""
         return self.end is End.COMPLETED
 
     @property
@@ -60,6 +63,7 @@ class Ending:
         return None if self.money.block is None else self.money.block - self.matched_in
 
     def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
         return {
             "task": str(self.task),
             "deal": str(self.deal.id),

@@ -13,6 +13,7 @@ from tallystick.requester.amounts import show_amount
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally faucet`."""
     program.command("faucet")(faucet)
 
 

@@ -34,6 +34,7 @@ GRACE = 60.0
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker fleet`."""
     group.command("fleet")(fleet)
 
 

@@ -17,6 +17,7 @@ from tallystick.requester.session import Session
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally info`."""
     program.command("info")(info)
 
 

@@ -19,6 +19,7 @@ class JsonLines(logging.Formatter):
     """`time`, `level`, `logger`, `message`, and where they are known `task` and `error`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line for a terminal or a file."""
         entry = {
             "time": _instant(record.created),
             "level": record.levelname.lower(),

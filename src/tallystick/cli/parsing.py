@@ -21,14 +21,17 @@ def amount(text: str) -> int:
 
 
 def task_id(text: str) -> TaskId:
+    """A task's id as it was typed. Raises typer.BadParameter."""
     return _value(TaskId, text, "a task")
 
 
 def deal_id(text: str) -> DealId:
+    """A deal's id as it was typed. Raises typer.BadParameter."""
     return _value(DealId, text, "a deal")
 
 
 def address(text: str) -> Address:
+    """An address as it was typed. Raises typer.BadParameter."""
     return _value(Address, text, "an account")
 
 

@@ -20,6 +20,7 @@ group = typer.Typer(help="Download results.", no_args_is_help=True)
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally result`."""
     program.add_typer(group, name="result")
 
 

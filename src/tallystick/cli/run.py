@@ -79,6 +79,7 @@ class Show(Protocol):
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally run`."""
     settings = {"ignore_unknown_options": True}
     program.command("run", context_settings=settings)(run)
 

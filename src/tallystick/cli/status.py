@@ -17,6 +17,7 @@ from tallystick.requester.session import Session
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally status`."""
     program.command("status")(status)
 
 

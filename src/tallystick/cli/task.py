@@ -31,6 +31,7 @@ group = typer.Typer(
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally task`."""
     program.add_typer(group, name="task")
 
 

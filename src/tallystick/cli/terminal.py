@@ -29,6 +29,7 @@ class Voice:
 
     @property
     def people(self) -> TextIO:
+        """Where sentences go: with `--json` the answer alone is on stdout."""
         return sys.stderr if self.json else sys.stdout
 
     @property

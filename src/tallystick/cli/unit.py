@@ -61,6 +61,7 @@ _DAEMON: Final = (
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker install-service`."""
     group.command("install-service")(install_service)
 
 

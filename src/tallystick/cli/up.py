@@ -56,6 +56,7 @@ Executor = Annotated[
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally up`."""
     program.command("up")(up)
 
 

@@ -11,6 +11,7 @@ from tallystick.cli.terminal import Json, Voice
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally version`."""
     program.command("version")(version)
 
 

@@ -33,6 +33,7 @@ PasswordFile = Annotated[
 
 
 def attach(program: typer.Typer) -> None:
+    """Add `tally wallet`."""
     program.add_typer(group, name="wallet")
 
 

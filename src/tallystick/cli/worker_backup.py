@@ -18,6 +18,7 @@ Config = Annotated[
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker backup` and `restore`."""
     group.command("backup")(backup)
     group.command("restore")(restore)
 

@@ -21,6 +21,7 @@ _WIDTH, _HEIGHT, _RLC = 76, 18, 10**9
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker earnings`."""
     group.command("earnings")(earnings)
 
 

@@ -17,6 +17,7 @@ Task = Annotated[str, typer.Argument(help="A task's id, or how it begins.")]
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker status`, `why`, `tasks` and `logs`."""
     group.command("status")(status)
     group.command("why")(why)
     group.command("tasks")(tasks)

@@ -18,6 +18,7 @@ _PATIENCE = 60.0
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker pause`, `resume` and `stop`."""
     group.command("pause")(pause)
     group.command("resume")(resume)
     group.command("stop")(stop)

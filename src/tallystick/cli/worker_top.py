@@ -11,6 +11,7 @@ from tallystick.cli.worker_place import BaseDir, Config, Name, place
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally worker top`."""
     group.command("top")(top)
 
 

@@ -49,6 +49,7 @@ class AnvilOptions:
 
     @property
     def command(self) -> list[str]:
+        """The words that start it."""
         words = [str(self.binary), "--host", "127.0.0.1", "--port", str(self.port)]
         words += ["--chain-id", str(self.chain_id), "--accounts", "0"]
         words += ["--prune-history", str(KEPT_STATES), "--no-request-size-limit"]
@@ -67,6 +68,7 @@ class AnvilOptions:
     @property
     def environment(self) -> dict[str, str]:
         # Anvil writes below HOME/.foundry; a market's files belong into its own folder.
+        """The variables that it is started with."""
         return {"HOME": str(self.folder), "PATH": os.defpath, "NO_COLOR": "1"}
 
 
@@ -94,14 +96,17 @@ class Anvil:
 
     @property
     def url(self) -> str:
+        """Where it answers over HTTP."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def ws_url(self) -> str:
+        """Where it answers over WebSocket."""
         return f"ws://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
+        """Its process."""
         return self._process.pid
 
     def stop(self) -> None:

@@ -39,6 +39,7 @@ class Console:
         self.close()
 
     def close(self) -> None:
+        """Close the connection."""
         self._http.close()
 
     def call(self, method: str, *params: Any) -> Any:

@@ -75,10 +75,12 @@ _STORED = TypeAdapter(Foundation)
 
 
 def roles(workers: int) -> tuple[str, ...]:
+    """Who has a wallet in a market with so many workers."""
     return (OWNER, SCHEDULER, REQUESTER, APP_OWNER, *worker_names(workers))
 
 
 def worker_names(workers: int) -> tuple[str, ...]:
+    """What so many workers are called."""
     return tuple(f"worker-{number}" for number in range(1, workers + 1))
 
 

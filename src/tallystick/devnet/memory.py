@@ -34,6 +34,7 @@ class Memory:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a chain to go on with."""
         return self.path.is_file()
 
     def save(self, console: Console) -> None:

@@ -51,6 +51,7 @@ class PocoPackages:
 
     @property
     def complete(self) -> bool:
+        """Whether every file is there."""
         return self.anvil.is_file() and (self.poco / "artifacts").is_dir()
 
     def _scoped(self, *parts: str) -> Path:

@@ -21,6 +21,7 @@ class Places:
 
     @property
     def lock(self) -> Path:
+        """Held while the market runs."""
         return self.root / "up.lock"
 
     @property
@@ -35,6 +36,7 @@ class Places:
 
     @property
     def foundation(self) -> Path:
+        """What was founded: contracts, apps, the pool."""
         return self.root / "foundation.json"
 
     @property
@@ -44,10 +46,12 @@ class Places:
 
     @property
     def chain(self) -> Path:
+        """Where the chain's state is kept."""
         return self.root / "chain"
 
     @property
     def password(self) -> Path:
+        """The password of every wallet of the market."""
         return self.root / "password"
 
     @property
@@ -57,16 +61,20 @@ class Places:
 
     @property
     def shelf(self) -> Path:
+        """The images that the registry offers."""
         return self.root / "registry"
 
     @property
     def logs(self) -> Path:
+        """What the processes say, a file each."""
         return self.root / "logs"
 
     def wallet(self, role: str) -> Path:
+        """The keystore of `role`."""
         return self.root / "wallets" / f"{role}.json"
 
     def config(self, name: str) -> Path:
+        """The settings of the service `name`."""
         return self.root / "config" / f"{name}.toml"
 
     def data(self, name: str) -> Path:

@@ -37,10 +37,12 @@ class Ports:
 
     @classmethod
     def from_base(cls, base: int) -> Self:
+        """The ports from `base` on."""
         return cls(scheduler=base, results=base + 1, registry=base + 2, chain=base + 3)
 
     @property
     def all(self) -> tuple[int, ...]:
+        """Every one of them."""
         return (self.scheduler, self.results, self.registry, self.chain)
 
 

@@ -46,9 +46,11 @@ class Script:
         return address
 
     def call(self, to: Address, signature: str, *values: Any) -> None:
+        """Call a function of the contract at `to`."""
         self._add({"to": str(to), "data": "0x" + calldata(signature, *values).hex()})
 
     def pay(self, to: Address, wei: int) -> None:
+        """Send so many wei to `to`."""
         self._add({"to": str(to), "value": hex(wei)})
         self._paid += wei
 

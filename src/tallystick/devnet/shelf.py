@@ -35,6 +35,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
+        """The digest of its manifest."""
         return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
 
 
@@ -66,6 +67,7 @@ class Shelf:
         return first
 
     def repositories(self) -> list[str]:
+        """The names of all images on it."""
         found = self._root.rglob("tags.json") if self._root.is_dir() else ()
         return sorted(str(path.parent.relative_to(self._root)) for path in found)
 

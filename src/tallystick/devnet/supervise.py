@@ -94,6 +94,7 @@ class Supervisor:
         }
 
     def log(self, name: str) -> Path:
+        """What the process `name` said."""
         return self._logs / f"{name}.log"
 
     async def run(

@@ -188,6 +188,7 @@ class Bubblewrap:
 
     @property
     def name(self) -> str:
+        """`bubblewrap`."""
         return "bubblewrap"
 
     def limits_not_enforced(self) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ class OciRuntime:
 
     @property
     def name(self) -> str:
+        """`runc`, `crun` or `runsc`."""
         return self.program.name
 
     def limits_not_enforced(self) -> tuple[str, ...]:

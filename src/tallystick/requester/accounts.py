@@ -32,6 +32,7 @@ class Holdings:
 
 
 async def holdings(session: Session, address: Address) -> Holdings:
+    """What `address` has: in its wallet, and inside the hub."""
     account = await session.hub.account(address)
     return Holdings(
         address=address,

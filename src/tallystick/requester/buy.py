@@ -51,6 +51,7 @@ class Purchase:
 
     @property
     def tasks(self) -> tuple[TaskId, ...]:
+        """The tasks of the deals, in their order."""
         return tuple(map(self.deal.task_id, self.deal.indices))
 
 

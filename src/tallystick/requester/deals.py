@@ -26,6 +26,7 @@ class Found:
 
     @property
     def id(self) -> TaskId:
+        """The task's id."""
         return self.deal.task_id(self.index)
 
 

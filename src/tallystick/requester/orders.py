@@ -37,7 +37,9 @@ class Signer(Protocol):
     """A wallet, as far as orders need one."""
 
     @property
-    def address(self) -> Address: ...
+    def address(self) -> Address:
+        """Who signs."""
+        ...
 
     def sign_hash(self, digest: Hash) -> bytes:
         """65 bytes r, s, v over `digest` as it is."""

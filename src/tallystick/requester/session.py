@@ -59,6 +59,7 @@ class Session:
         return read_book(self.place.book)
 
     def publish(self, *offers: Offer) -> None:
+        """Put `offers` into the order book."""
         publish(self.place.book, *offers)
 
     async def remaining(self, offer: Offer) -> int:

@@ -56,6 +56,7 @@ class OutputFolder:
     root: Path
 
     def chunks(self, path: str) -> Iterator[bytes]:
+        """The bytes of the file at `path`, piece by piece."""
         file = open_file(self.root, path)
         if file is None:
             return
@@ -64,6 +65,7 @@ class OutputFolder:
                 yield chunk
 
     def children(self, path: str) -> list[str] | None:
+        """The names in the folder at `path`; None when it is a file."""
         try:
             kinds = kinds_in(self.root, path)
         except FileNotFoundError:

@@ -71,6 +71,10 @@ class Parts:
 async def build(
     config: WorkerConfig, wallet: Wallet, executor: Executor, stack: AsyncExitStack
 ) -> Parts:
+    """Open journal, connections and money of the worker, until `stack` ends.
+
+    Raises Refused for a pool or a hub that is not the one that is meant.
+    """
     client = await stack.enter_async_context(_client(config, wallet))
     journal = Journal[Fact](config.home / "journal.db", get_args(Fact))
     stack.callback(journal.close)

@@ -37,6 +37,7 @@ class Pledges:
         path.chmod(0o600)
 
     def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     def of(self, task: TaskId) -> Digest | None:

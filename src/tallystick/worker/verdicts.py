@@ -30,6 +30,7 @@ def of_wallet(path: Path, address: Address | None) -> Verdict:
 
 
 def of_no_wallet(trouble: str) -> Verdict:
+    """The keystore cannot be read, and why."""
     return fail("wallet file", trouble, "", Exit.WALLET)
 
 
@@ -44,10 +45,12 @@ def of_mode(path: Path, mode: int) -> Verdict:
 
 
 def of_unlocked(address: Address) -> Verdict:
+    """The wallet is open."""
     return ok("wallet password", f"opens the wallet of {address}.")
 
 
 def of_locked(trouble: str) -> Verdict:
+    """The password does not open the wallet."""
     remedy = (
         "Look for a $ or a quote that a shell took away, and for blanks at the end; a password"
         " file avoids both."
@@ -56,6 +59,7 @@ def of_locked(trouble: str) -> Verdict:
 
 
 def of_scheduler(url: str, version: str) -> Verdict:
+    """The scheduler answers."""
     return ok("scheduler", f"{url} answers, version {version[:40]}.")
 
 
@@ -74,6 +78,7 @@ def of_version(required: str) -> Verdict:
 
 
 def of_pool(found: Address, meant: Address | None) -> Verdict:
+    """Whether the scheduler's pool is the one that the settings name, if any."""
     if meant in (None, found):
         return ok("workerpool", f"{found}.")
     return fail(
@@ -85,10 +90,12 @@ def of_pool(found: Address, meant: Address | None) -> Verdict:
 
 
 def of_welcome(wallet: Address) -> Verdict:
+    """The scheduler takes this wallet."""
     return ok("login", f"the scheduler takes {wallet}.")
 
 
 def of_refusal(wallet: Address, trouble: str) -> Verdict:
+    """The scheduler does not take this wallet."""
     remedy = f"Ask the pool to put {wallet} on its list, or choose another pool."
     return fail("login", trouble, remedy, Exit.REFUSED)
 
@@ -107,10 +114,12 @@ def of_clock(ahead: float | None) -> Verdict:
 
 
 def of_node(urls: tuple[str, ...], chain_id: int) -> Verdict:
+    """The chain answers."""
     return ok("chain", f"chain {chain_id} by {', '.join(urls)}.")
 
 
 def of_no_node(trouble: str) -> Verdict:
+    """No node of the chain answers."""
     remedy = "Name a node that answers in rpc_urls; a start waits for it."
     return fail("chain", trouble, remedy, Exit.UNREACHABLE, waits=True)
 
@@ -121,6 +130,7 @@ def of_wrong_chain(trouble: str) -> Verdict:
 
 
 def of_hub(hub: Address, network: str | None) -> Verdict:
+    """The hub is the one that is meant, on `network` when it is a known one."""
     return ok("hub", f"{hub}, {network or 'as the settings say'}.")
 
 
