@@ -11,6 +11,7 @@ from tallystick.poco.signing import address_of, ethereum_message_hash, sign
 from tallystick.poco.values import Address, DealId, Hash, Signature, TaskId
 from tallystick.wire.auth import (
     CHALLENGE_LIFE,
+    TOKEN_LIFE,
     Challenges,
     Tokens,
     Unauthorized,
@@ -143,6 +144,23 @@ def test_an_old_token_and_one_without_a_signature_name_nobody():
     for token in (old, unsigned):
         with pytest.raises(Unauthorized):
             Tokens(b"k" * 32, pool=POOL).bearer(f"Bearer {token}")
+
+
+def test_a_token_is_looked_at_once_and_ends_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    tokens, now = Tokens(b"k" * 32, pool=POOL), time.time()
+    header = f"Bearer {tokens.issue(ME)}"
+    assert tokens.bearer(header) == ME
+
+    def expired(*args: object, **options: object) -> None:
+        raise jwt.ExpiredSignatureError("looked at again")
+
+    monkeypatch.setattr(jwt, "decode", expired)
+    assert tokens.bearer(header) == ME
+    with pytest.raises(Unauthorized):
+        tokens.bearer(header + "x")
+    monkeypatch.setattr(time, "time", lambda: now + TOKEN_LIFE + 1)
+    with pytest.raises(Unauthorized, match="looked at again"):
+        tokens.bearer(header)
 
 
 def test_the_key_of_the_tokens_survives_and_is_private(tmp_path):

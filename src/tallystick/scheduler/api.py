@@ -81,7 +81,11 @@ class Desk:
     """How often a wallet may ask."""
 
 
-def bearer(request: Request) -> Address:
+# What routes depend on is asynchronous, though it awaits nothing: else FastAPI hands each of it
+# to a thread, which costs more than all the rest of a short answer.
+
+
+async def bearer(request: Request) -> Address:
     """The wallet that sent a request. Raises Unauthorized, TooOften."""
     desk: Desk = request.app.state.desk
     worker = desk.tokens.bearer(request.headers.get("authorization", ""))
@@ -90,16 +94,16 @@ def bearer(request: Request) -> Address:
     return worker
 
 
-def caller(request: Request) -> Address:
+async def caller(request: Request) -> Address:
     """The worker that sent a request; counts as a sign of life. Raises WalletTaken."""
     desk: Desk = request.app.state.desk
-    worker = bearer(request)
+    worker = await bearer(request)
     desk.pool.roster.require_current(worker, request.headers.get(INSTANCE, ""))
     desk.pool.roster.heard(worker)
     return worker
 
 
-def the_desk(request: Request) -> Desk:
+async def the_desk(request: Request) -> Desk:
     """What the routes share."""
     desk: Desk = request.app.state.desk
     return desk

@@ -148,7 +148,7 @@ def _counter(name: str, meaning: str, value: float) -> Metric:
     return CounterMetricFamily(f"tally_{name}", meaning, value=float(value))
 
 
-def the_figures(request: Request) -> Figures:
+async def the_figures(request: Request) -> Figures:
     """What is counted."""
     figures: Figures = request.app.state.figures
     return figures

@@ -111,7 +111,7 @@ class Spent:
         return self._wei
 
 
-def the_vitals(request: Request) -> Vitals:
+async def the_vitals(request: Request) -> Vitals:
     """How this scheduler is."""
     vitals: Vitals = request.app.state.vitals
     return vitals

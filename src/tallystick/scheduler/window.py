@@ -132,7 +132,7 @@ _HOW = (
 )
 
 
-def the_window(request: Request) -> Window:
+async def the_window(request: Request) -> Window:
     """What the routes share."""
     window: Window = request.app.state.window
     return window

@@ -24,6 +24,8 @@ TOKEN_LIFE: Final = 24 * 3600
 """Seconds for which a token is good; a worker that gets 401 logs in again."""
 _MOST_OPEN: Final = 10_000
 """Challenges that are open at once; beyond, the oldest go: anybody may ask for one."""
+_MOST_CHECKED: Final = 20_000
+"""Tokens that are remembered as good."""
 _KEY_BYTES: Final = 32
 _AUDIENCE: Final = "iexec-core"
 _LOGS_DOMAIN: Final = "iExec Core"
@@ -114,6 +116,9 @@ class Tokens:
 
     def __init__(self, key: bytes, *, pool: Address) -> None:
         self._key, self._pool = key, pool
+        self._checked: dict[str, tuple[Address, int]] = {}
+        """Headers that were good, and when they end to be: a worker shows the same one for a
+        day, and to look again takes longer than most answers."""
 
     def issue(self, wallet: Address) -> str:
         """A token that says: the bearer is `wallet`."""
@@ -129,6 +134,16 @@ class Tokens:
 
     def bearer(self, header: str) -> Address:
         """Who sent this `Authorization` header; raises Unauthorized."""
+        known = self._checked.get(header)
+        if known is not None and time.time() < known[1]:
+            return known[0]
+        worker, ends = self._check(header)
+        if len(self._checked) >= _MOST_CHECKED:
+            del self._checked[next(iter(self._checked))]
+        self._checked[header] = (worker, ends)
+        return worker
+
+    def _check(self, header: str) -> tuple[Address, int]:
         scheme, _, token = header.partition(" ")
         if scheme != "Bearer":
             raise Unauthorized("The token goes into the header as: Bearer TOKEN.")
@@ -141,7 +156,7 @@ class Tokens:
                 issuer=str(self._pool),
                 options={"require": ["exp", "sub", "aud", "iss"]},
             )
-            return Address(str(claims["sub"]))
+            return Address(str(claims["sub"])), int(claims["exp"])
         except (jwt.InvalidTokenError, ValueError) as problem:
             raise Unauthorized(f"The token is not valid: {problem}.") from problem
 
