@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tallystick.poco.values import Address, Wei
-from tallystick.scheduler.terms import OrderTerms, bits
+from tallystick.scheduler.terms import OrderTerms
 from tallystick.wire.proxies import networks
 
 
@@ -97,7 +97,8 @@ class SchedulerConfig:
 
     def __post_init__(self) -> None:
         networks(self.trusted_proxies)
-        bits(self.required_tag)
+        if unknown := set(self.required_tag) - {"tee", "tdx", "gpu"}:
+            raise ValueError(f"required_tag: a worker cannot say whether it has {min(unknown)}")
         if self.eth_per_rlc is not None and not self.eth_per_rlc > 0:
             raise ValueError("eth_per_rlc has to be more than 0")
 
