@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -128,3 +129,11 @@ async def test_a_pool_that_ends_begins_nothing(office: Office):
 def named(content: bytes) -> str:
     """The task of an offer."""
     return json.loads(content)["workerpoolAuthorization"]["chainTaskId"]
+
+
+@pytest.mark.parametrize("rules", [{"required_tag": ("scone",)}, {"eth_per_rlc": Decimal(0)}])
+async def test_settings_that_nobody_could_fulfil_are_refused(
+    office: Office, rules: dict[str, Any]
+):
+    with pytest.raises(ValueError, match=next(iter(rules))):
+        door(office, **rules)
