@@ -76,6 +76,7 @@ def test_the_only_worker_is_meant_and_several_have_to_be_named(tmp_path: Path):
     with pytest.raises(Mistake, match=r"several workers .* --name\. They: one, two"):
         place(None, None, tmp_path)
     assert place(None, "two", tmp_path).home == tmp_path / "two"
+    (tmp_path / "three").mkdir()  # as a check of its settings does
     with pytest.raises(Mistake, match=r"No worker 'three' .* There: one, two"):
         place(None, "three", tmp_path)
 

@@ -513,6 +513,8 @@ def test_settings_that_contradict_each_other(tmp_path: Path, contradiction: str)
 def test_a_file_that_is_no_settings_file(tmp_path: Path):
     assert "is not TOML" in refusal(PAGE, written(tmp_path, "a ="))
     assert "cannot be read" in refusal(PAGE, tmp_path / "missing.toml")
+    # What it would say is not said to be missing as well.
+    assert "is not set" not in refusal({}, tmp_path / "missing.toml")
     assert "file is no setting" in refusal(PAGE, written(tmp_path, 'file = "x"\n'))
 
 

@@ -103,7 +103,7 @@ def _told(config: Path | None) -> dict[str, Any]:
 
 def _existing(base: Path, name: str) -> Place:
     home = base / name
-    if not home.is_dir():
+    if not _is_worker(home):
         known = _workers(base)
         others = f" There: {', '.join(each.name for each in known)}." if known else ""
         raise Mistake(f"No worker {name!r} has ever run in {base}.{others}")

@@ -41,6 +41,8 @@ class Given:
     """Sentences without their full stop."""
     notes: list[str] = field(default_factory=list[str])
     """What an operator should know, and may leave as it is."""
+    unread: bool = False
+    """There is more, which could not be read: what seems to be missing may stand there."""
 
     def put(self, name: str, value: Any, place: str) -> None:
         """Take a value, unless one that counts for more is there."""

@@ -106,6 +106,7 @@ def _of_file(file: Path) -> Given:
         read_in = table(file)
     except BadSettings as problem:
         found.mistakes.append(str(problem).rstrip("."))
+        found.unread = True
         return found
     known = [each.name for each in fields(WorkerConfig)]
     for name, value in read_in.items():
@@ -139,11 +140,14 @@ def _stack(layers: Iterable[Given]) -> Given:
                 whole.put(name, value, layer.places[name])
         whole.mistakes += layer.mistakes
         whole.notes += layer.notes
+        whole.unread = whole.unread or layer.unread
     return whole
 
 
 def _complete(whole: Given, *, password_later: bool) -> None:
     """Say what is missing, by all the names that it could have been given by."""
+    if whole.unread:
+        return
     for each in fields(WorkerConfig):
         required = each.default is MISSING and each.default_factory is MISSING
         if required and each.name not in whole.values:
