@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from conftest import Tally
 
 from tallystick.cli import pool_words as words
 from tallystick.engine.journal import Journal
@@ -16,6 +16,8 @@ from tallystick.poco.values import DealId
 from tallystick.scheduler.admin_place import held
 
 DEAL = Deal(DealId(b"\x0d" * 32), start=0, time_unit=60, trust=1)
+Tally = Callable[..., Any]
+"""The program, as `conftest` runs it."""
 HUB = "0x" + "01" * 20
 RATIOS = ("--worker-stake-ratio", "30", "--scheduler-reward-ratio", "101")
 
