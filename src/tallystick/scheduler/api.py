@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Request, Response
@@ -262,9 +263,8 @@ async def _available(
     if blockNumber <= 0:
         return _no_work(NoWork.ASKED_TOO_EARLY)
     instance, asked = request.headers.get(INSTANCE, ""), time.monotonic()
-    permission = await unless_hung_up(
-        request, lambda: desk.pool.demand(worker, min(wait, PATIENCE), instance)
-    )
+    demand = partial(desk.pool.demand, worker, min(wait, PATIENCE), instance)
+    permission = await (unless_hung_up(request, demand) if wait else demand())
     if permission is None:
         desk.pool.roster.require_current(worker, instance)
         return _no_work(desk.pool.why_none(worker, instance))
