@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import anyio
 import pytest
-from test_worker_session import Line, at, line, offered, session_of, until
+from test_worker_session import Line, assigned, at, line, offered, session_of, until
 from worker_lab import DEAL, ME, Bench, task_of
 
 from tallystick.engine.errors import DiskTrouble
@@ -101,7 +101,7 @@ async def test_a_task_that_a_judge_objects_to_is_handed_back_before_any_work(
     permission = await offered(worker)
     session = session_of(worker, line)
     session.judges += [Judge(None), Judge(NO)]
-    await session._take(permission, 2, 0)
+    await session._hear(assigned(permission))
     task = worker.task(permission.chain_task_id)
     mine = task.replicates[worker.me]
     assert (mine.status, mine.cause) == (Status.ABORTED, "ABORTED_BY_WORKER")
@@ -119,7 +119,10 @@ async def test_what_has_our_vote_is_not_judged(worker: Bench, line: Line):
     worker.after(task, Contributed(worker.me, result_hash(task.id, DIGEST), 2))
     session = session_of(worker, line)
     session.judges.append(Judge(NO))
-    assert await session._objection(worker.task(task.id)) is None
+    permission = worker.trade.permission(task.id, worker.me, deal=task.deal.id)
+    await session._hear(assigned(permission))
+    assert worker.task(task.id).replicates[worker.me].status is Status.CONTRIBUTED
+    assert session.decisions.about(task.id) is None
 
 
 def test_decisions_outlive_a_restart_and_do_not_grow_without_end(

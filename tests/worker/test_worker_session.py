@@ -157,17 +157,28 @@ async def offered(worker: Bench, **request: Any) -> WorkerpoolAuthorization:
     return worker.trade.permission(task, worker.me, deal=id)
 
 
+def assigned(permission: WorkerpoolAuthorization, **more: Any) -> PoolNews:
+    """The scheduler's news of an assignment."""
+    return PoolNews(
+        seq=1,
+        chain_task_id=permission.chain_task_id,
+        kind="Assigned",
+        authorization=permission,
+        **({"weight": 2} | more),
+    )
+
+
 async def test_an_assignment_is_taken_up_once(worker: Bench, line: Line):
     permission = await offered(worker)
     session = session_of(worker, line)
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
-            tasks.start_soon(session._take, permission, 3, 17)
+            tasks.start_soon(session._hear, assigned(permission, weight=3, from_block=17))
     task = worker.task(permission.chain_task_id)
     mine = task.replicates[worker.me]
     assert (mine.status, mine.weight) == (Status.ASSIGNED, 3)
     assert mine.authorization == permission.signature.value
-    await session._take(permission, 3, 17)
+    await session._hear(assigned(permission, weight=3, from_block=17))
     assert worker.task(permission.chain_task_id) == task
 
 
@@ -201,7 +212,7 @@ async def test_an_index_beyond_the_deal_is_refused_though_it_is_signed(
     assert deal is not None
     beyond = worker.trade.permission(deal.task_id(1), worker.me, deal=deal.id)
     session = session_of(worker, line)
-    await session._take(beyond.model_copy(update={"task_index": 1}), 2, 0)
+    await session._hear(assigned(beyond.model_copy(update={"task_index": 1})))
     assert worker.engine.states == {}
 
 
@@ -209,7 +220,7 @@ async def test_an_assignment_of_another_pool_is_refused(worker: Bench, line: Lin
     permission = await offered(worker)
     session = session_of(worker, line)
     session.config = replace(worker.config, pool=Address(b"\x09" * 20))
-    await session._take(permission, 2, 0)
+    await session._hear(assigned(permission))
     assert worker.engine.states == {}
 
 
