@@ -116,43 +116,44 @@ async def assignments(job: dict[str, Any]) -> Measured:
 
 
 async def pushes(job: dict[str, Any]) -> Measured:
-    """Many wait for work while one task goes from hand to hand: whoever has it drops it, and
-    the time is taken until the next one has it."""
+    """One worker holds many tasks and many others wait. It drops one after the other, and the
+    time is taken until somebody has it."""
     found, loop = Measured(), asyncio.get_running_loop()
-    given: asyncio.Queue[tuple[str, str, float]] = asyncio.Queue()
+    given: asyncio.Queue[float] = asyncio.Queue()
+    holder, *others = job["tokens"]
+    link = await connect(job["port"])
+    held = [await _demand(link, holder, wait=0) for _ in range(job["count"])]
 
     async def wait(number: int, token: str) -> None:
-        link = await connect(job["port"], number)
-        status, body = 204, b""
-        while status == 204:
-            status, body = await link.ask(
-                request("GET", "/replicates/available?blockNumber=1&wait=25", token)
-            )
-        at = time.perf_counter()
-        if status == 200:
-            told = json.loads(body)["workerpoolAuthorization"]
-            given.put_nowait((token, told["chainTaskId"], at))
-        found.troubles += status != 200
+        mine = await connect(job["port"], number)
+        while not await _demand(mine, token, wait=25):
+            pass
+        given.put_nowait(time.perf_counter())
 
-    waiting = [
-        loop.create_task(wait(number, token)) for number, token in enumerate(job["tokens"])
-    ]
+    waiting = [loop.create_task(wait(number, token)) for number, token in enumerate(others)]
     await asyncio.sleep(job["settle"])
-    dropper = await connect(job["port"])
-    holder, task, _ = await given.get()
     began = time.perf_counter()
-    for _ in range(job["count"]):
+    for task in held:
         body = json.dumps({"status": "ABORTED", "details": {"cause": "UNKNOWN"}}).encode()
         drop = request("POST", f"/replicates/{task}/updateStatus", holder, body)
         sent = time.perf_counter()
-        answer = dropper.ask(drop)
-        holder, task, at = await given.get()
-        found.times.append(at - sent)
-        await answer
+        answer = link.ask(drop)
+        found.times.append(await given.get() - sent)
+        status, _ = await answer
+        found.troubles += status != 200
     found.seconds = time.perf_counter() - began
     for each in waiting:
         each.cancel()
     return found
+
+
+async def _demand(link: Link, token: str, *, wait: int) -> str:
+    """The task that was given; "" when there was none."""
+    path = f"/replicates/available?blockNumber=1&wait={wait}"
+    status, body = await link.ask(request("GET", path, token))
+    if status != 200:
+        return ""
+    return str(json.loads(body)["workerpoolAuthorization"]["chainTaskId"])
 
 
 async def idlers(job: dict[str, Any]) -> Measured:

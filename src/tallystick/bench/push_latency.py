@@ -16,13 +16,13 @@ _EACH = 0.003
 
 
 async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
-    """One task goes through many hands; at the end of the run so many still wait."""
+    """One worker drops task after task; at the end of the run so many others still wait."""
     rows, pushes = [], options.repeat or _PUSHES
     sizes = only or (QUICK if options.quick else SIZES)
     async with lab(options.work) as place:
         for size in sizes:
             tokens = place.tokens(await aside(place.workers, size + pushes + 1))
-            await aside(place.tasks, 1)
+            await aside(place.tasks, pushes)
             with scheduler(place) as running:
                 before = running.cpu
                 job = {"kind": "pushes", "port": place.config.port, "tokens": tokens}
