@@ -131,7 +131,7 @@ async def test_a_killed_chain_comes_back_where_it_was(tmp_path, until):
 async def test_a_market_that_moves_registers_its_apps_anew(tmp_path):
     async with started(tmp_path, workers=1) as first:
         base = int(first.scheduler_url.rpartition(":")[2])
-    with reserved(None, last=base + 20) as free:
+    with reserved(base), reserved(None, last=base + 20) as free:
         other = free.scheduler
     async with started(tmp_path, workers=1, port=other) as second:
         assert set(second.apps) == set(first.apps)

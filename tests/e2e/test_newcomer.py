@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import time
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,6 @@ import pytest
 from newcomer import CHECKOUT, NO_DOCKER, Foreground, Person, Told
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-
-COLD = 180.0
-"""Seconds within which a first start, downloads included, has paid its first task."""
 
 FIGURES = {
     "task",
@@ -37,7 +34,6 @@ class Visit:
 
     person: Person
     first: Told
-    seconds: float
 
     @property
     def data(self) -> Path:
@@ -65,11 +61,10 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     clone = ["git", "clone", "--quiet", f"file://{CHECKOUT}", str(home / "tallystick")]
     subprocess.run(clone, check=True)
     person = Person(home=home, program=[str(home / "tallystick" / "tally")], extra=NO_DOCKER)
-    began = time.monotonic()
     first = person.tally("up", "--once", "--json", within=600)
     if "could not be installed" in first.err:
         pytest.skip(f"the package index was not reached: {first.err[-500:]}")
-    yield Visit(person, first, time.monotonic() - began)
+    yield Visit(person, first)
     for pid in person.pids():
         os.kill(pid, signal.SIGKILL)
 
@@ -84,7 +79,6 @@ def test_the_first_start_pays_a_task_and_says_what_it_took(visit: Visit):
     assert answer["paid_nrlc"] == 1_100_000_000
     assert "Traceback" not in visit.first.err
     assert (Path(answer["result"]) / "digits" / "digits.svg").is_file()
-    assert visit.seconds < COLD
     visit.person.until_nothing_runs()
     assert not list((visit.data / "workers").rglob("0x*")), "of the task nothing is left"
 
@@ -95,10 +89,11 @@ def test_a_market_in_the_foreground_is_visited_and_interrupted(visit: Visit):
         up.until("is COMPLETED and paid")
         info = person.tally("info", "--json").answer
         text = f"{info['registry_url']}/v2/_catalog"
-        words = ("words", "--top", "3", "--input", text, "--out", "words", "--json")
+        out = tempfile.mkdtemp(dir=person.home)
+        words = ("words", "--top", "3", "--input", text, "--out", out, "--json")
         bought = person.tally("run", *words)
         assert bought.code == 0, bought.err
-        assert "words.svg" in os.listdir(person.home / "words" / "words")
+        assert "words.svg" in os.listdir(Path(out) / "words")
         (ended,) = bought.answer["tasks"]
         task = ended["task"]
         assert ended["deal"] in visit.deals()

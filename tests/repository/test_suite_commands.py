@@ -100,7 +100,8 @@ def test_what_pytest_is_given(
     monkeypatch.setattr(suite, "run_pytest", lambda arguments: ran.append(arguments) or 0)
     monkeypatch.setattr(suite, "parallel", lambda: ["side by side"])
     assert suite.main(["test", *words]) == 0
-    assert ran == [[*pytest_gets, *(["side by side"] if checks else [])]]
+    whole = ["side by side", "--reruns", "1", "-rR"] if checks else []
+    assert ran == [[*pytest_gets, *whole]]
     assert bool(checked) is checks
 
 
