@@ -12,7 +12,7 @@ import tallystick
 from tallystick.cli import failure, program, services
 from tallystick.engine.errors import Refused, Unavailable
 
-HEAVY = {
+HEAVY = {"fastapi", "httpx2", "pydantic", "rich", "starlette", "textual", "uvicorn"}
     "fastapi",
     "httpx2",
     "pydantic",
