@@ -53,7 +53,7 @@ def on_chain(task: Task) -> Iterator[f.Fact]:
 def off_chain(task: Task) -> Iterator[f.Fact]:
     """What worker and scheduler could assert next, legal or not."""
     for worker in WORKERS:
-        yield f.Assigned(worker, 2)
+        yield from (f.Assigned(worker, 2), f.Assigned(worker, 2, alone=True))
         if worker not in task.replicates:
             continue
         yield from (f.Began(worker, step) for step in f.Step)
@@ -66,6 +66,7 @@ def off_chain(task: Task) -> Iterator[f.Fact]:
         yield from (f.Started(worker), f.AppFetched(worker), f.DataFetched(worker))
         yield from (f.Computed(worker, digest, 0) for digest in DIGESTS)
         yield from (f.Checked(worker), f.Resumed(worker), f.UploadOverdue(worker))
+        yield f.Published(worker, "/ipfs/Qm")
         yield f.Held(worker, f.Step.REVEAL, "OUT_OF_GAS")
         yield from (f.UploadRequested(worker, 400), f.Uploaded(worker, "/ipfs/Qm"))
         yield from (f.Completed(worker), f.Aborted(worker, "CONSENSUS_REACHED"))

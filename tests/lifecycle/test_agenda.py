@@ -173,6 +173,8 @@ DONE: dict[f.Step, Callable[[Address], f.Fact]] = {
     f.Step.FETCH_DATA: f.DataFetched,
     f.Step.COMPUTE: lambda worker: f.Computed(worker, DIGESTS[0], 0),
     f.Step.CHECK: f.Checked,
+    f.Step.PUBLISH: lambda worker: f.Published(worker, "/ipfs/Qm"),
+    f.Step.FINISH: lambda worker: f.Contributed(worker, VOTES[0], 2),
     f.Step.CONTRIBUTE: lambda worker: f.Contributed(worker, VOTES[0], 2),
     f.Step.REVEAL: lambda worker: f.Revealed(worker, DIGESTS[0]),
     f.Step.UPLOAD: lambda worker: f.Uploaded(worker, "/ipfs/Qm"),

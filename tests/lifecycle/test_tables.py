@@ -23,8 +23,10 @@ Contributed: checked -> contributed
 Contributed: computed -> contributed
 Contributed: data fetched -> contributed
 Contributed: failed -> contributed
+Contributed: published -> contributed
 Contributed: started -> contributed
 DataFetched: app fetched -> data fetched
+Published: checked -> published
 Revealed: aborted -> revealed
 Revealed: contributed -> revealed
 Revealed: failed -> revealed
@@ -39,7 +41,9 @@ fetch app: started
 fetch data: app fetched
 compute: data fetched
 check: computed
-contribute: computed, checked
+publish: checked
+contribute and finalize: computed, checked, published
+contribute: computed, checked, published
 reveal: contributed
 upload: upload requested
 complete: revealed, uploaded
@@ -62,7 +66,7 @@ def test_from_where_a_step_begins() -> None:
 
 def test_how_a_replicate_may_end() -> None:
     assert ", ".join(OVER) == "completed, rejected, aborted, failed"
-    early = "assigned, started, app fetched, data fetched, computed, checked"
+    early = "assigned, started, app fetched, data fetched, computed, checked, published"
     assert ", ".join(BEFORE_VOTE) == early
     assert set(MAY_ABORT) == {
         *BEFORE_VOTE,

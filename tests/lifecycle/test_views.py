@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,15 @@ from tallystick.lifecycle import facts as f
 from tallystick.lifecycle.history import Row, history, names
 from tallystick.lifecycle.replicate import OVER, Replicate, advance
 from tallystick.lifecycle.views import modern, seed, seed_names
-from tallystick.lifecycle.vocabulary import GRAPHS, LADDERS, Vocabulary, way
+from tallystick.lifecycle.vocabulary import (
+    DONE,
+    GRAPHS,
+    LADDERS,
+    SHORTCUT,
+    UNDONE,
+    Vocabulary,
+    way,
+)
 from tallystick.poco.values import Address, Digest, Hash
 
 SPEC = json.loads((Path(__file__).parent / "transitions.json").read_text())
@@ -48,6 +56,7 @@ EVERYTHING: list[f.ReplicateFact] = [
     f.DataFetched(ME),
     f.Computed(ME, DIGEST),
     f.Checked(ME),
+    f.Published(ME, "ipfs://"),
     f.Contributed(ME, VOTE, 2),
     f.Revealed(ME, DIGEST),
     f.UploadRequested(ME, 10),
@@ -62,29 +71,38 @@ EVERYTHING: list[f.ReplicateFact] = [
 ]
 
 
+CLASSIC = [step for step in f.Step if step not in (f.Step.PUBLISH, f.Step.FINISH)]
+FEW = [
+    fact
+    for fact in EVERYTHING
+    if getattr(fact, "cause", "OTHER") in ("OTHER", "STAKE_TOO_LOW", "OUT_OF_GAS")
+]
+"""For a vote that finalizes: the other causes have no other names there."""
+MANY = [
+    fact
+    for fact in EVERYTHING
+    if not isinstance(fact, f.Published) and getattr(fact, "step", f.Step.START) in CLASSIC
+]
+"""For every other: nobody else publishes and finalizes."""
+
+
 def followers(now: Replicate) -> Iterator[Replicate]:
-    for fact in EVERYTHING:
+    for fact in FEW if now.alone else MANY:
         with suppress(f.IllegalFact):
-            yield advance(now, fact)
+            yield replace(advance(now, fact), published=None)  # no name depends on it
 
 
 @cache
 def everything_reachable() -> Mapping[Replicate, tuple[Replicate, ...]]:
     """Every replicate that any facts lead to, and its followers: few enough to see them all."""
-    seen, ahead = dict[Replicate, tuple[Replicate, ...]](), [Replicate(ME, weight=2)]
+    seen = dict[Replicate, tuple[Replicate, ...]]()
+    ahead = [Replicate(ME, weight=2), Replicate(ME, weight=2, alone=True)]
     while ahead:
         now = ahead.pop()
         if now not in seen:
             seen[now] = tuple(set(followers(now)))
             ahead.extend(seen[now])
     return seen
-
-
-NOT_OURS = {
-    *("CONTRIBUTE_AND_FINALIZE_ONGOING", "CONTRIBUTE_AND_FINALIZE_DONE"),
-    "CONTRIBUTE_AND_FINALIZE_FAILED",
-}
-"""We contribute and finalize in two calls."""
 
 
 def test_the_graphs_are_those_of_the_peers() -> None:
@@ -100,7 +118,7 @@ def test_a_replicate_that_goes_well_walks_up_the_ladder(vocabulary: Vocabulary) 
 
 
 def test_every_modern_name_is_reached() -> None:
-    assert {modern(r) for r in everything_reachable()} == MODERN.keys() - NOT_OURS
+    assert {modern(r) for r in everything_reachable()} == MODERN.keys()
 
 
 def test_every_name_of_the_seed_is_reached() -> None:
@@ -179,7 +197,7 @@ HAPPY: list[f.Fact] = [
     *(
         fact
         for step, done in zip(
-            f.Step,
+            CLASSIC,
             [
                 *(f.Started(ME), f.AppFetched(ME), f.DataFetched(ME), f.Computed(ME, DIGEST)),
                 *(f.Checked(ME), f.Contributed(ME, VOTE, 4), f.Revealed(ME, DIGEST)),
@@ -204,6 +222,45 @@ def test_the_happy_path_reads_as_everyone_knows_it() -> None:
     assert tuple(names(rows, "seed")) == LADDERS["seed"]
     assert {row.by for row in rows} == {"worker", "chain", "pool manager"}
     assert not any(row.reborn or row.aside for row in rows)
+
+
+SHORT: list[f.Fact] = [
+    f.Ordered(DEAL, 0),
+    f.Initialized(),
+    f.Assigned(ME, 4, alone=True),
+    *HAPPY[3 : HAPPY.index(f.Checked(ME)) + 1],
+    f.Began(ME, f.Step.PUBLISH),
+    f.Published(ME, "ipfs://"),
+    f.Began(ME, f.Step.FINISH),
+    f.Contributed(ME, VOTE, 4),
+    f.ConsensusReached(VOTE, 99),
+    f.Revealed(ME, DIGEST),
+    f.Finalized(),
+    f.Began(ME, f.Step.COMPLETE),
+    f.Completed(ME),
+]
+
+
+def test_contributing_and_finalizing_at_once_reads_as_v9_has_it() -> None:
+    rows = rows_of(SHORT)[ME]
+    assert tuple(names(rows, "modern")) == SHORTCUT
+    ladder = LADDERS["seed"]
+    without = [name for name in ladder if not name.startswith("RESULT_UPLOAD")]
+    assert list(names(rows, "seed")) == without, "the seed vocabulary has no name for it"
+
+
+def test_a_peer_that_only_voted_at_once_is_told_of_without_a_gap() -> None:
+    silent = [fact for fact in SHORT if not isinstance(fact, f.WorkerFact)]
+    rows = rows_of(silent)[ME]
+    assert tuple(names(rows, "modern")) == SHORTCUT[: SHORTCUT.index(DONE) + 1]
+
+
+@pytest.mark.parametrize("step", [f.Step.CHECK, f.Step.PUBLISH, f.Step.FINISH])
+def test_a_vote_at_once_that_fails_has_a_name_of_its_own(step: f.Step) -> None:
+    upto = SHORT.index(f.Began(ME, step)) + 1
+    row = rows_of([*SHORT[:upto], f.Failed(ME, step, "RESULT_LINK_MISSING")])[ME][-1]
+    assert row.modern[-1] == UNDONE
+    assert row.seed[-1] == "CONTRIBUTE_FAILED"
 
 
 def test_what_a_silent_peer_does_not_tell_is_filled_in() -> None:

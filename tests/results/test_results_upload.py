@@ -111,8 +111,6 @@ async def test_nothing_is_taken_before_the_reveal(
 ) -> None:
     task = market.task()
     pass_ = await token(market, store, task, worker)
-    with pytest.raises(Unavailable, match="no consensus yet"):
-        await store.upload(task, good.archive, token=pass_)
     market.contribute(task, worker, good.digest)
     with pytest.raises(Unavailable, match="has not revealed"):
         await store.upload(task, good.archive, token=pass_)

@@ -195,6 +195,19 @@ STATUSES: Final[dict[str, tuple[str, ...]]] = {
         f"{_O}::test_a_worker_that_is_stopped_is_lost_and_another_decides",
     ),
     "ABORTED_ON_CONTRIBUTION_TIMEOUT": (f"{_O}::test_a_vote_that_too_few_others_join",),
+    "CONTRIBUTE_AND_FINALIZE_ONGOING": (
+        f"{_E}contribute_and_finalize.py::"
+        "test_a_worker_that_votes_in_the_classic_way_in_the_same_pool",
+    ),
+    "CONTRIBUTE_AND_FINALIZE_FAILED": (
+        f"{_W}finish.py::test_a_wallet_that_cannot_pay",
+        f"{_W}finish.py::test_a_vote_that_waits_for_others_leaves_no_room",
+        f"{_W}finish.py::test_no_single_vote_decides_at_a_higher_trust",
+    ),
+    "CONTRIBUTE_AND_FINALIZE_DONE": (
+        f"{_E}contribute_and_finalize.py::"
+        "test_a_worker_that_votes_in_the_classic_way_in_the_same_pool",
+    ),
 }
 """Names of either vocabulary, and what reaches them by their cause."""
 
@@ -202,9 +215,6 @@ NOT_REACHED: Final = {
     f"{_CANT}TEE_EXECUTION_NOT_VERIFIED": "takes a task for an enclave: the scheduler gives"
     " none to a worker that has no enclave, and our worker, which never has one, refuses an"
     " authorization that names one before it has a replicate that could have a status",
-    "CONTRIBUTE_AND_FINALIZE_ONGOING": "the scheduler does not offer it yet",
-    "CONTRIBUTE_AND_FINALIZE_FAILED": "the scheduler does not offer it yet",
-    "CONTRIBUTE_AND_FINALIZE_DONE": "the scheduler does not offer it yet",
 }
 """Names that only views have so far, and why."""
 

@@ -56,6 +56,35 @@ def test_no_more_workers_are_asked_than_can_settle() -> None:
     assert names(world).count("Contributed") == 3
 
 
+AT_ONCE = Machine(at_once=True)
+
+
+def calls(world: World) -> list[str]:
+    mined = (sent.call.action for block in world.chain.mined for sent in block)
+    return [type(action).__name__ for action in mined]
+
+
+def test_one_vote_that_decides_finalizes_at_once_and_locks_nothing() -> None:
+    penniless = replace(AT_ONCE, deposit=0)
+    world = live(plan(penniless, trust=1))
+    assert workers_gained(world) == [9_900_000_006]
+    assert gained(world, SCHEDULER, RICH) == 100_000_001
+    assert calls(world) == ["Match", "Initialize", "Finish"]
+
+
+def test_where_several_have_to_agree_everybody_votes_in_the_classic_way() -> None:
+    world = live(plan(AT_ONCE, AT_ONCE, trust=3))
+    assert "Finish" not in calls(world)
+    assert names(world)[-1] == "Finalized"
+
+
+def test_after_a_vote_that_was_never_revealed_nobody_finalizes_at_once() -> None:
+    world = live(plan(SHY, replace(AT_ONCE, slots=1), trust=1))
+    assert "Reopened" in names(world)
+    assert "Finish" not in calls(world)
+    assert names(world)[-1] == "Finalized"
+
+
 def test_one_of_five_is_wrong_and_pays_the_others() -> None:
     world = live(plan(LIAR, *[HONEST] * 4, trust=5))
     assert workers_gained(world) == [-STAKE, *[3_217_500_002] * 4]

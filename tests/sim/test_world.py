@@ -38,6 +38,7 @@ MACHINES = st.builds(
     score=st.integers(0, 36),
     deposit=SHARE((10**9, 4 * 10**9, 10**12)),
     slots=st.integers(1, 4),
+    at_once=st.booleans(),
 )
 ODDS = st.builds(
     Odds,

@@ -17,8 +17,12 @@ TASK = TaskId(b"\x02" * 32)
 DIGEST = Digest(b"\x03" * 32)
 
 FACTS: list[f.WorkerFact] = [
-    *(f.Began(ME, step) for step in f.Step if step is not f.Step.CHECK),
-    *(f.Failed(ME, step, "UNKNOWN") for step in f.Step if step is not f.Step.CHECK),
+    *(f.Began(ME, step) for step in f.Step if step not in (f.Step.CHECK, f.Step.PUBLISH)),
+    *(
+        f.Failed(ME, step, "UNKNOWN")
+        for step in f.Step
+        if step not in (f.Step.CHECK, f.Step.PUBLISH)
+    ),
     f.Started(ME),
     f.AppFetched(ME),
     f.DataFetched(ME),
@@ -51,13 +55,25 @@ def test_a_check_is_told_only_when_it_fails():
     assert from_update(ME, failed) == f.Failed(ME, f.Step.CONTRIBUTE, "STAKE_TOO_LOW")
 
 
+def test_publishing_is_part_of_contributing_and_finalizing_at_once():
+    began = told(f.Began(ME, f.Step.PUBLISH))
+    assert began.status == "CONTRIBUTE_AND_FINALIZE_ONGOING"
+    assert from_update(ME, began) == f.Began(ME, f.Step.FINISH)
+    assert to_update(f.Published(ME, "{}")) is None
+    for step in (f.Step.CHECK, f.Step.PUBLISH, f.Step.FINISH):
+        failed = to_update(f.Failed(ME, step, "RESULT_LINK_MISSING"), alone=True)
+        assert failed is not None
+        assert failed.status == "CONTRIBUTE_AND_FINALIZE_FAILED"
+        assert from_update(ME, failed) == f.Failed(ME, f.Step.FINISH, "RESULT_LINK_MISSING")
+
+
 def test_the_digest_does_not_travel():
     travelled = StatusUpdate.model_validate_json(told(f.Computed(ME, DIGEST, 0)).json_bytes())
     assert DIGEST.hex() not in str(travelled)
     assert from_update(ME, travelled) == f.Computed(ME, None, 0)
 
 
-@pytest.mark.parametrize("status", ["CONTRIBUTED", "REVEALED"])
+@pytest.mark.parametrize("status", ["CONTRIBUTED", "REVEALED", "CONTRIBUTE_AND_FINALIZE_DONE"])
 def test_what_only_the_chain_can_tell_is_not_believed(status: str):
     assert from_update(ME, StatusUpdate(status=status)) is None
 
@@ -85,6 +101,8 @@ def test_the_next_action_is_the_agenda_in_words():
         "PLEASE_DOWNLOAD_DATA",
         "PLEASE_COMPUTE",
         "PLEASE_CONTRIBUTE",
+        "PLEASE_CONTRIBUTE_AND_FINALIZE",
+        "PLEASE_CONTRIBUTE_AND_FINALIZE",
         "PLEASE_CONTRIBUTE",
         "PLEASE_REVEAL",
         "PLEASE_UPLOAD",

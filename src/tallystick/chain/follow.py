@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import anyio
@@ -153,8 +154,7 @@ class Follower:
                 self._watcher.taken(news)
             case Blocks(head=head, logs=logs, tip=tip):
                 self._clock.saw(tip.timestamp)
-                for each in logs:
-                    await self.take(each)
+                await self._take_all(logs)
                 self._watcher.taken(news)
                 self.head = head.number
                 self._begun.set()
@@ -171,19 +171,27 @@ class Follower:
                 "toBlock": hex(self.head),
                 "topics": [None, str(task)],
             }
-            for raw in await self._hub.rpc.call("eth_getLogs", question):
-                if (known := decode(raw)) is not None:
-                    await self.take(known)
+            told = await self._hub.rpc.call("eth_getLogs", question)
+            await self._take_all(known for raw in told if (known := decode(raw)) is not None)
 
-    async def take(self, each: Log) -> None:
-        """Record what one log proves, when it is about a task that we know."""
-        if isinstance(each, SchedulerNotice):
-            if self._births is not None:
-                await self._births(each)
-        elif isinstance(each, TaskLog):
-            stream = str(each.task)
-            if (task := self._engine.states.get(stream)) is not None:
-                self._record(stream, await self._fact(each, task), each.at)
+    async def _take_all(self, logs: Iterable[Log]) -> None:
+        for _, together in groupby(logs, key=lambda each: each.at.transaction):
+            await self.take(*together)
+
+    async def take(self, *logs: Log) -> None:
+        """Record what the logs of one transaction prove of the tasks that we know, all at once:
+        a task that is voted on and finalized in one has no moment in which a reveal is owed."""
+        proven: list[tuple[str, Fact, Ref]] = []
+        for each in logs:
+            if isinstance(each, SchedulerNotice):
+                if self._births is not None:
+                    await self._births(each)
+            elif isinstance(each, TaskLog):
+                stream = str(each.task)
+                if (task := self._engine.states.get(stream)) is not None:
+                    proven.append((stream, await self._fact(each, task), each.at))
+        for stream, fact, at in proven:
+            self._record(stream, fact, at)
 
     def _record(self, stream: str, fact: Fact, at: Ref) -> None:
         ref = ChainRef(at.block, str(at.block_hash), at.index, str(at.transaction))

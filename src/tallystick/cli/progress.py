@@ -10,16 +10,22 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from tallystick.cli.terminal import Voice
+from tallystick.lifecycle.facts import Step
 from tallystick.lifecycle.views import STEP_NAMES
 from tallystick.poco.values import TaskId
 from tallystick.requester.news import Happened, News, OnChain, Silent, Told
 
-LADDER: Final = ("CREATED", *(name for names in STEP_NAMES.values() for name in names[:2]))
+_AT_ONCE: Final = STEP_NAMES[Step.FINISH]
+LADDER: Final = (
+    "CREATED",
+    *(n for names in STEP_NAMES.values() if names != _AT_ONCE for n in names[:2]),
+)
 """The v9 statuses of a replicate that goes well, in order."""
 
 
 _STANDS_FOR: Final = {failed: begun for begun, _, failed in STEP_NAMES.values()} | {
-    "RESULT_UPLOAD_REQUESTED": "REVEALED"
+    "RESULT_UPLOAD_REQUESTED": "REVEALED",
+    **dict(zip(_AT_ONCE, ("CONTRIBUTING", "RESULT_UPLOADED", "CONTRIBUTING"), strict=True)),
 }
 
 

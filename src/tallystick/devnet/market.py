@@ -135,6 +135,8 @@ class MarketOptions:
     cache: Path | None = None
     """Where downloads are kept; None: this user's cache."""
     chain_id: int = CHAIN_ID
+    classic: bool = True
+    """Whether every task takes four transactions, also where one vote decides."""
 
 
 @asynccontextmanager
@@ -266,6 +268,7 @@ def _prepare(options: MarketOptions, ports: Ports, say: Say) -> Plan:
         chain_id=options.chain_id,
         block_time=options.block_time,
         workers=options.workers,
+        classic=options.classic,
         executor=options.executor,
     )
 

@@ -36,6 +36,8 @@ class Plan:
     chain_id: int
     block_time: int
     workers: int
+    classic: bool = True
+    """Whether every task takes four transactions, also where one vote decides."""
     executor: str | None
     """What workers run apps with; None: the first that works."""
 
@@ -168,6 +170,7 @@ def _scheduler(plan: Plan) -> dict[str, Setting]:
         "name": "local pool",
         "port": plan.ports.scheduler,
         "block_time": float(plan.block_time or 1),
+        "contribute_and_finalize": not plan.classic,
     }
 
 

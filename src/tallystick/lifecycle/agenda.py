@@ -15,6 +15,8 @@ from tallystick.lifecycle.facts import Lost, RevealOverdue, Step, UploadOverdue
 from tallystick.lifecycle.replicate import BEFORE_VOTE, OVER, STARTS_FROM, Replicate, Status
 from tallystick.lifecycle.task import Task, TaskStatus
 from tallystick.poco.deal import HEADROOM, Deal
+from tallystick.poco.params import parse_params
+from tallystick.poco.tags import needs_enclave
 from tallystick.poco.values import Address, DealId, Digest, Hash, Instant, TaskId
 
 UPLOAD_PERIOD = 120
@@ -119,7 +121,7 @@ def owed_by_worker(task: Task, me: Address, now: Instant) -> Iterator[WorkerComm
         yield _last_act(task, mine)
     elif mine.status in BEFORE_VOTE:
         if can_vote:
-            yield Do(task.id, _NEXT[mine.status], mine.digest)
+            yield Do(task.id, _next_step(mine), mine.digest)
         elif task.status is not TaskStatus.UNSET:
             yield Abort(task.id, _why(task))
     elif mine.status is Status.CONTRIBUTED and can_reveal and mine.vote == task.consensus:
@@ -140,10 +142,32 @@ def stake_to_claim(task: Task, me: Address, now: Instant) -> Iterator[Claim]:
         yield Claim(task.id)
 
 
+_ALONE = {
+    Status.CHECKED: Step.PUBLISH,
+    Status.PUBLISHED: Step.FINISH,
+}
+"""What only a worker does whose vote finalizes the task."""
 _NEXT = {
-    status: step for step, starts in reversed(tuple(STARTS_FROM.items())) for status in starts
+    status: step
+    for step, starts in reversed(tuple(STARTS_FROM.items()))
+    if step not in (Step.PUBLISH, Step.FINISH)
+    for status in starts
 }
 """The earliest step that a status allows: our own workers check before they vote."""
+
+
+def _next_step(mine: Replicate) -> Step:
+    return (_ALONE if mine.alone else _NEXT).get(mine.status) or _NEXT[mine.status]
+
+
+def may_finish(task: Task) -> bool:
+    """Whether the contracts would let somebody contribute and finalize `task` at once: one
+    vote decides, and there is none yet. Left out are enclaves, which workers of ours lack, and
+    results for a store that the deal names, which may take nothing before a vote."""
+    deal = task.deal
+    voted = any(r.vote for r in task.replicates.values())
+    elsewhere = not deal.has_callback and parse_params(deal.params).storage_proxy
+    return deal.trust <= 1 and not (voted or needs_enclave(deal.tag) or elsewhere)
 
 
 def _last_act(task: Task, mine: Replicate) -> WorkerCommand:

@@ -84,6 +84,9 @@ class Assigned:
     weight: int
     authorization: Signature | None = None
     """The scheduler's signature that the contract asks for; None where nobody signs."""
+    alone: bool = False
+    """Whether one vote decides and nobody else was asked: then the worker may vote, prove and
+    finalize in one transaction, and locks no stake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,10 @@ class Step(StrEnum):
     COMPUTE = "compute"
     CHECK = "check"
     """Before the vote: could it count, and can it be paid for?"""
+    PUBLISH = "publish"
+    """Bring the result to the store before a vote that finalizes at once."""
+    FINISH = "contribute and finalize"
+    """Vote, prove and finalize in one transaction."""
     CONTRIBUTE = "contribute"
     REVEAL = "reveal"
     UPLOAD = "upload"
@@ -185,6 +192,17 @@ class Checked:
     """A vote would count. The worker's own business: v9 peers check while they contribute."""
 
     worker: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The result is where the vote will say. The worker's own business: to others it is part
+    of contributing and finalizing at once."""
+
+    worker: Address
+    link: str
+    callback: str = ""
+    """What the deal's contract is to be called with, in hex; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +260,7 @@ Progress: TypeAlias = (
     | DataFetched
     | Computed
     | Checked
+    | Published
     | Contributed
     | Revealed
     | Uploaded
@@ -280,6 +299,7 @@ WorkerFact: TypeAlias = (
     | DataFetched
     | Computed
     | Checked
+    | Published
     | Uploaded
     | Completed
     | Failed

@@ -94,8 +94,9 @@ ABORTED_ON_CONTRIBUTION_TIMEOUT W k No consensus in time.
 WORKER_LOST P c The worker was not heard for a minute. Not an end: it goes on when it is back.
 RECOVERING P c The worker is back and goes on where it stopped.
 FAILED P c An end of another kind; the cause tells which.
-CONTRIBUTE_AND_FINALIZE_ONGOING W - Not offered by this scheduler yet: vote, proof and end in
-  one transaction.
-CONTRIBUTE_AND_FINALIZE_FAILED W - Not offered by this scheduler yet.
-CONTRIBUTE_AND_FINALIZE_DONE W - Not offered by this scheduler yet.
+CONTRIBUTE_AND_FINALIZE_ONGOING W - The result goes to the store, then vote, proof and end in
+  one transaction: only where one vote decides.
+CONTRIBUTE_AND_FINALIZE_FAILED W - It was not sent, or the contract refused it; the cause tells
+  why.
+CONTRIBUTE_AND_FINALIZE_DONE C - The vote is on the chain, proven, and paid.
 """)

@@ -26,6 +26,7 @@ from tallystick.lifecycle.facts import (
     IllegalFact,
     Lost,
     Progress,
+    Published,
     Recovering,
     ReplicateFact,
     Resumed,
@@ -49,6 +50,7 @@ class Status(StrEnum):
     DATA_FETCHED = "data fetched"
     COMPUTED = "computed"
     CHECKED = "checked"
+    PUBLISHED = "published"
     CONTRIBUTED = "contributed"
     REVEALED = "revealed"
     UPLOAD_REQUESTED = "upload requested"
@@ -60,7 +62,10 @@ class Status(StrEnum):
 
 
 S = Status
-BEFORE_VOTE = (S.ASSIGNED, S.STARTED, S.APP_FETCHED, S.DATA_FETCHED, S.COMPUTED, S.CHECKED)
+BEFORE_VOTE = (
+    *(S.ASSIGNED, S.STARTED, S.APP_FETCHED, S.DATA_FETCHED, S.COMPUTED, S.CHECKED),
+    S.PUBLISHED,
+)
 OVER = (S.COMPLETED, S.REJECTED, S.ABORTED, S.FAILED)
 
 TRANSITIONS: Mapping[type[Progress | UploadRequested], Mapping[Status, Status]] = (
@@ -71,6 +76,7 @@ TRANSITIONS: Mapping[type[Progress | UploadRequested], Mapping[Status, Status]] 
             DataFetched: {S.APP_FETCHED: S.DATA_FETCHED},
             Computed: {S.DATA_FETCHED: S.COMPUTED},
             Checked: {S.COMPUTED: S.CHECKED},
+            Published: {S.CHECKED: S.PUBLISHED},
             # The chain is believed over a worker that has not reported yet, or that gave up
             # while its vote was on the way: what is locked must be revealed.
             Contributed: dict.fromkeys((*BEFORE_VOTE, S.ABORTED, S.FAILED), S.CONTRIBUTED),
@@ -90,8 +96,12 @@ STARTS_FROM: Mapping[Step, tuple[Status, ...]] = MappingProxyType(
         Step.FETCH_DATA: (S.APP_FETCHED,),
         Step.COMPUTE: (S.DATA_FETCHED,),
         Step.CHECK: (S.COMPUTED,),
-        # A v9 peer checks while it contributes, and so did we before there was a check.
-        Step.CONTRIBUTE: (S.COMPUTED, S.CHECKED),
+        Step.PUBLISH: (S.CHECKED,),
+        # To a peer checking and publishing are parts of it.
+        Step.FINISH: (S.COMPUTED, S.CHECKED, S.PUBLISHED),
+        # A v9 peer checks while it contributes, and so did we before there was a check. A
+        # result is published for nothing when somebody else has voted meanwhile.
+        Step.CONTRIBUTE: (S.COMPUTED, S.CHECKED, S.PUBLISHED),
         Step.REVEAL: (S.CONTRIBUTED,),
         Step.UPLOAD: (S.UPLOAD_REQUESTED,),
         Step.COMPLETE: (S.REVEALED, S.UPLOADED),
@@ -136,6 +146,10 @@ class Replicate:
     digest: Digest | None = None
     exit_code: int | None = None
     authorization: Signature | None = None
+    alone: bool = False
+    """Whether its vote finalizes the task: nobody else has voted, and one vote decides."""
+    published: Published | None = None
+    """Where its result lies already, before any vote."""
     vote: Hash | None = None
     revealed: bool = False
     upload_deadline: Instant | None = None
@@ -150,7 +164,10 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return replace(replicate, away=fact, doing=None, held=None)
         case Began(step=step):
             _require(replicate.status in STARTS_FROM[step], replicate, fact)
-            return replace(replicate, away=None, doing=step, held=None, gave_up=None)
+            after = replace(replicate, away=None, doing=step, held=None, gave_up=None)
+            # Whoever votes in the classic way says so, whatever it might have done.
+            classic = step in (Step.CONTRIBUTE, Step.REVEAL)
+            return replace(after, alone=False) if classic else after
         case Failed():
             return _fail(replicate, fact)
         case Aborted(cause=cause):
@@ -160,7 +177,8 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return replace(after, cause=cause, gave_up=cause, begun=begun)
         case RevealOverdue():
             _require(replicate.status is S.CONTRIBUTED, replicate, fact)
-            return replace(_settle(replicate, S.FAILED), cause="REVEAL_TIMEOUT")
+            after = _settle(replicate, S.FAILED)
+            return replace(after, cause="REVEAL_TIMEOUT", alone=False)
         case Held() | Resumed() | UploadOverdue():
             return _delay(replicate, fact)
         case _:
@@ -215,7 +233,9 @@ def _progress(replicate: Replicate, fact: Progress | UploadRequested) -> Replica
         case Contributed(result_hash=vote, weight=weight):
             return replace(replicate, vote=vote, weight=weight)
         case UploadRequested(deadline=deadline):
-            return replace(replicate, upload_deadline=deadline)
+            return replace(replicate, upload_deadline=deadline, alone=False)
+        case Published():
+            return replace(replicate, published=fact)
         case Uploaded(link=link):
             return replace(replicate, link=link)
         case Revealed():

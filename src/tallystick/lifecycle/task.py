@@ -114,8 +114,10 @@ def _advance(task: Task, fact: Fact) -> Task:
         case Claimed():
             may_be = {TaskStatus.ACTIVE, TaskStatus.REVEALING}
             return _end(_move(task, fact, may_be, TaskStatus.FAILED))
-        case Assigned(worker, weight, authorization):
-            return _assign(task, Replicate(worker, weight, authorization=authorization))
+        case Assigned(worker, weight, authorization, alone):
+            alone = alone and not any(r.vote for r in task.replicates.values())
+            given = Replicate(worker, weight, authorization=authorization, alone=alone)
+            return _assign(task, given)
         case Contributed():
             return _vote(task, fact)
         case _:
@@ -153,7 +155,18 @@ def _vote(task: Task, fact: Contributed) -> Task:
     """The chain is believed even about a worker that nobody here has assigned."""
     known = task.replicates.get(fact.worker, Replicate(fact.worker, fact.weight))
     task = _with_replicate(task, advance_replicate(known, fact))
+    task = _leave_alone(task, fact.worker)
     return replace(task, tally=task.tally.vote(fact.result_hash, fact.weight))
+
+
+def _leave_alone(task: Task, voter: Address) -> Task:
+    """After a vote the contracts let nobody else contribute and finalize at once."""
+    others = {
+        r.worker: replace(r, alone=False)
+        for r in task.replicates.values()
+        if r.alone and r.worker != voter
+    }
+    return replace(task, replicates={**task.replicates, **others}) if others else task
 
 
 def _advance_replicate(task: Task, fact: ReplicateFact) -> Task:

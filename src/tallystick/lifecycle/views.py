@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from tallystick.lifecycle.facts import Lost, Recovering, Step
 from tallystick.lifecycle.replicate import Replicate, Status
-from tallystick.lifecycle.vocabulary import CANT, GRAPHS
+from tallystick.lifecycle.vocabulary import CANT, DONE, GRAPHS, ONGOING, UNDONE
 
 STEP_NAMES = {
     Step.START: ("STARTING", "STARTED", "START_FAILED"),
     Step.FETCH_APP: ("APP_DOWNLOADING", "APP_DOWNLOADED", "APP_DOWNLOAD_FAILED"),
     Step.FETCH_DATA: ("DATA_DOWNLOADING", "DATA_DOWNLOADED", "DATA_DOWNLOAD_FAILED"),
     Step.COMPUTE: ("COMPUTING", "COMPUTED", "COMPUTE_FAILED"),
+    Step.FINISH: (ONGOING, DONE, UNDONE),
     Step.CONTRIBUTE: ("CONTRIBUTING", "CONTRIBUTED", "CONTRIBUTE_FAILED"),
     Step.REVEAL: ("REVEALING", "REVEALED", "REVEAL_FAILED"),
     Step.UPLOAD: ("RESULT_UPLOADING", "RESULT_UPLOADED", "RESULT_UPLOAD_FAILED"),
     Step.COMPLETE: ("COMPLETING", "COMPLETED", "COMPLETE_FAILED"),
 }
-_VOTING = {Step.CHECK: Step.CONTRIBUTE}
-"""v9 knows no check: it is part of contributing."""
+_VOTING = {Step.CHECK: Step.CONTRIBUTE, Step.PUBLISH: Step.FINISH}
+_VOTING_ALONE = dict.fromkeys((Step.CHECK, Step.CONTRIBUTE, Step.PUBLISH), Step.FINISH)
+"""v9 knows no check: it is part of contributing, at once with finalizing or not."""
 _ACHIEVED = {
     Status.ASSIGNED: "CREATED",
     Status.STARTED: "STARTED",
@@ -25,6 +27,7 @@ _ACHIEVED = {
     Status.DATA_FETCHED: "DATA_DOWNLOADED",
     Status.COMPUTED: "COMPUTED",
     Status.CHECKED: "COMPUTED",
+    Status.PUBLISHED: ONGOING,
     Status.CONTRIBUTED: "CONTRIBUTED",
     Status.REVEALED: "REVEALED",
     Status.UPLOAD_REQUESTED: "RESULT_UPLOAD_REQUESTED",
@@ -39,6 +42,8 @@ _SEED = {
     "STARTED": "RUNNING",
     "START_FAILED": "FAILED",
     "COMPLETE_FAILED": "COMPLETED",
+    ONGOING: "CONTRIBUTING",
+    UNDONE: "CONTRIBUTE_FAILED",
 }
 _SEED_CHECKS = {
     "STAKE_TOO_LOW": "CANT_CONTRIBUTE_SINCE_STAKE_TOO_LOW",
@@ -72,11 +77,17 @@ def modern(replicate: Replicate) -> str:
             return "RECOVERING"
         case None:
             pass
-    if replicate.doing in STEP_NAMES:
-        return STEP_NAMES[replicate.doing][0]
+    if replicate.doing and replicate.doing is not Step.CHECK:
+        return STEP_NAMES[_VOTING.get(replicate.doing, replicate.doing)][0]
     if replicate.failed:
-        return STEP_NAMES[_VOTING.get(replicate.failed, replicate.failed)][2]
+        return STEP_NAMES[_stage(replicate, replicate.failed)][2]
+    if replicate.alone and replicate.status in (Status.CONTRIBUTED, Status.REVEALED):
+        return DONE
     return _ACHIEVED[replicate.status]
+
+
+def _stage(replicate: Replicate, step: Step) -> Step:
+    return (_VOTING_ALONE if replicate.alone else _VOTING).get(step, step)
 
 
 def seed(replicate: Replicate) -> str:
@@ -90,8 +101,8 @@ def seed_names(replicate: Replicate) -> tuple[str, ...]:
         return (_SEED_CHECKS[replicate.held],)
     if replicate.doing is Step.COMPLETE:
         return ("RESULT_UPLOADED" if replicate.link else "REVEALED",)
-    if replicate.away or replicate.doing in STEP_NAMES:
-        return (_SEED.get(modern(replicate), modern(replicate)),)
+    if replicate.away or replicate.doing not in (None, Step.CHECK):
+        return (_in_seed(replicate),)
     match replicate.status:
         case Status.CHECKED:
             return ("CAN_CONTRIBUTE",)
@@ -106,15 +117,20 @@ def seed_names(replicate: Replicate) -> tuple[str, ...]:
         case Status.FAILED if replicate.failed:
             return _seed_failure(replicate, replicate.failed)
         case _:
-            return (_SEED.get(modern(replicate), modern(replicate)),)
+            return (_in_seed(replicate),)
+
+
+def _in_seed(replicate: Replicate) -> str:
+    name = _ACHIEVED[replicate.status] if modern(replicate) == DONE else modern(replicate)
+    return _SEED.get(name, name)
 
 
 def _seed_failure(replicate: Replicate, step: Step) -> tuple[str, ...]:
     """A step that failed, or a check before it: the vocabulary has its own names for those."""
-    stage = _SEED.get(modern(replicate), modern(replicate))
+    stage = _in_seed(replicate)
     check = _SEED_CHECKS.get(replicate.cause or "", stage)
     match step:
-        case Step.CONTRIBUTE | Step.REVEAL if replicate.begun:
+        case Step.CONTRIBUTE | Step.REVEAL | Step.FINISH | Step.PUBLISH if replicate.begun:
             return (stage,)
         case Step.REVEAL:
             return (check if check in ("CANT_REVEAL", "OUT_OF_GAS") else stage,)

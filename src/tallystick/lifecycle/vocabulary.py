@@ -146,6 +146,16 @@ LADDERS: Final[Mapping[Vocabulary, tuple[str, ...]]] = {
     ),
 }
 """The names of a replicate that goes well, in order."""
+ONGOING, DONE, UNDONE = (
+    "CONTRIBUTE_AND_FINALIZE_ONGOING",
+    "CONTRIBUTE_AND_FINALIZE_DONE",
+    "CONTRIBUTE_AND_FINALIZE_FAILED",
+)
+SHORTCUT: Final = (
+    *LADDERS["modern"][: LADDERS["modern"].index("COMPUTED") + 1],
+    *(ONGOING, DONE, "COMPLETING", "COMPLETED"),
+)
+"""The same for one whose vote finalizes the task; the seed vocabulary has no names for it."""
 
 
 @cache
@@ -155,7 +165,8 @@ def way(vocabulary: Vocabulary, before: str, after: str) -> tuple[str, ...] | No
     What was achieved implies what comes before it; failing that, the worker was away and has
     come back. None where no graph leads there.
     """
-    steps: Collection[str] = LADDERS[vocabulary]
+    at_once = not {before, after}.isdisjoint((ONGOING, DONE, UNDONE))
+    steps: Collection[str] = SHORTCUT if at_once else LADDERS[vocabulary]
     for between in (steps, {*steps, "RECOVERING"}, {*steps, "RECOVERING", "WORKER_LOST"}):
         if (found := _shortest(GRAPHS[vocabulary], between, before, after)) is not None:
             return found

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from tallystick import __version__
-from tallystick.poco.values import TaskId
+from tallystick.poco.values import Hash, TaskId
 from tallystick.results.config import ResultsConfig
 from tallystick.results.denial import Denied
 from tallystick.results.intake import json_limit, received, too_large, unwrap
 from tallystick.results.judge import Judge, Permit
-from tallystick.results.store import Store, Stored
+from tallystick.results.store import Store, Stored, TooMany
 from tallystick.results.tokens import Tokens
 from tallystick.storage.cid import is_cid
 from tallystick.wire.authorization import WorkerpoolAuthorization
@@ -73,7 +73,7 @@ async def add_v9(request: Request, at: At, authorization: Credential = "") -> st
         archive = at.store.incoming()
         try:
             model = await anyio.to_thread.run_sync(unwrap, body, archive, largest)
-            if known := at.store.find(model.chain_task_id):
+            if known := await _find(at, model.chain_task_id):
                 return f"/ipfs/{known.cid}"
             permit = await at.judge.permit(model.chain_task_id, worker)
             return await _keep(at, permit, archive)
@@ -85,7 +85,7 @@ async def add_v9(request: Request, at: At, authorization: Credential = "") -> st
 async def add(task: TaskId, request: Request, at: At, authorization: Credential = "") -> str:
     """Upload the zip as it is. Answers with its location; sending it again changes nothing."""
     worker = at.tokens.uploader(authorization)
-    if known := at.store.find(task):
+    if known := await _find(at, task):
         return f"/ipfs/{known.cid}"
     largest = at.config.max_result_bytes
     if int(request.headers.get("content-length") or 0) > largest:
@@ -97,7 +97,9 @@ async def add(task: TaskId, request: Request, at: At, authorization: Credential 
 
 async def _keep(at: Desk, permit: Permit, archive: Path) -> str:
     """Keep `archive` if it holds what the vote decided; returns its location."""
-    await at.judge.approve(permit, archive)
+    found = await at.judge.approve(permit, archive)
+    if permit.early:
+        return f"/ipfs/{await _keep_early(at, permit, archive, found)}"
     stored = await anyio.to_thread.run_sync(
         lambda: at.store.add(
             archive,
@@ -110,17 +112,41 @@ async def _keep(at: Desk, permit: Permit, archive: Path) -> str:
     return f"/ipfs/{stored.cid}"
 
 
+async def _keep_early(at: Desk, permit: Permit, archive: Path, found: Hash) -> str:
+    try:
+        return await anyio.to_thread.run_sync(
+            lambda: at.store.add_early(
+                archive,
+                task=permit.task.id,
+                deal=permit.task.deal,
+                uploader=permit.worker,
+                result=found,
+                final_deadline=permit.task.final_deadline,
+            )
+        )
+    except TooMany as trouble:
+        raise Denied(409, str(trouble)) from trouble
+
+
+async def _find(at: Desk, task: TaskId) -> Stored | None:
+    """The result of `task`, which may have come before the vote."""
+    if (known := at.store.find(task)) is None and at.store.undecided(task=task):
+        await at.judge.decide(at.store, task)
+        known = at.store.find(task)
+    return known
+
+
 @routes.head("/v1/results/{task}")
 async def has(task: TaskId, at: At, authorization: Credential = "") -> Response:
     """Whether a result is here: 204 or 404."""
     at.tokens.uploader(authorization)
-    return Response(status_code=204 if at.store.find(task) else 404)
+    return Response(status_code=204 if await _find(at, task) else 404)
 
 
 @routes.get("/v1/results/{task}/ipfshash")
 async def ipfs_hash(task: TaskId, at: At) -> str:
     """The content identifier of a result."""
-    stored = at.store.find(task)
+    stored = await _find(at, task)
     if stored is None:
         raise Denied(404, f"There is no result of the task {task}.")
     return stored.cid
@@ -135,14 +161,14 @@ async def challenge(at: At) -> str:
 @routes.head("/ipfs/{cid}")
 async def gateway_head(cid: str, at: At) -> Response:
     """Whether the content is here, and how long it is."""
-    stored = _owners(at, cid)[0]
+    stored = (await _owners(at, cid))[0]
     return Response(headers={"Content-Length": str(stored.size), "ETag": f'"{stored.cid}"'})
 
 
 @routes.get("/ipfs/{cid}", response_class=FileResponse)
 async def gateway(cid: str, at: At, authorization: Credential = "") -> FileResponse:
     """The zip, as any IPFS gateway would give it. In a private store: to its readers only."""
-    owners = _owners(at, cid)
+    owners = await _owners(at, cid)
     headers = dict(_SAFE)
     if at.config.private:
         reader = at.tokens.reader(authorization)
@@ -157,7 +183,10 @@ async def gateway(cid: str, at: At, authorization: Credential = "") -> FileRespo
     )
 
 
-def _owners(at: Desk, cid: str) -> list[Stored]:
+async def _owners(at: Desk, cid: str) -> list[Stored]:
+    """What was uploaded before a vote is shown to nobody until the vote was for it."""
+    for task in at.store.undecided(cid=cid) if is_cid(cid) else []:
+        await at.judge.decide(at.store, task)
     owners = at.store.owners(cid) if is_cid(cid) else []
     if not owners:
         raise Denied(404, f"There is no result {cid[:100]!r} here.")

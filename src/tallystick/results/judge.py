@@ -18,6 +18,7 @@ from tallystick.poco.tags import needs_enclave
 from tallystick.poco.values import ZERO_ADDRESS, Address, DealId, Hash, TaskId
 from tallystick.results.config import ResultsConfig
 from tallystick.results.denial import Denied, not_yet, unauthorized
+from tallystick.results.store import Store
 from tallystick.storage.digest import BadOutput, output_digest
 from tallystick.storage.zips import BadArchive, open_zip
 from tallystick.wire.authorization import WorkerpoolAuthorization
@@ -32,6 +33,8 @@ class Permit:
     task: ChainTask
     deal: Deal
     worker: Address
+    early: bool = False
+    """Whether nothing is voted yet, and this worker's vote alone may decide."""
 
 
 class Judge:
@@ -76,8 +79,13 @@ class Judge:
         return worker
 
     async def permit(self, id: TaskId, worker: Address) -> Permit:
-        """Allow `worker` to upload for the task, which has to be revealing, as has its vote."""
+        """Allow `worker` to upload for the task, which has to be revealing, as has its vote; or
+        before any vote, where one decides and may finalize the task at once."""
         task = await self._hub.task(id)
+        if task is not None and task.state is TaskState.ACTIVE and not task.contributors:
+            deal = await self.deal(task.deal)
+            if deal.trust == 1:
+                return Permit(task, deal, worker, early=True)
         if task is None or task.state is TaskState.ACTIVE:
             raise not_yet(f"The task {id} has no consensus yet.")
         if task.state is not TaskState.REVEALING:
@@ -89,16 +97,28 @@ class Judge:
             raise not_yet(f"{worker} has not revealed its contribution to the task {id} yet.")
         return Permit(task, await self.deal(task.deal), worker)
 
-    async def approve(self, permit: Permit, archive: Path) -> None:
-        """Raise `Denied` unless the zip `archive` holds the result that won the vote."""
+    async def approve(self, permit: Permit, archive: Path) -> Hash:
+        """The result hash of the zip `archive`. Raises `Denied` unless it holds the result that
+        won the vote, or can be voted for."""
         callback = permit.deal.callback != ZERO_ADDRESS
         found = await anyio.to_thread.run_sync(self._hash_of, permit.task.id, archive, callback)
-        if found != permit.task.consensus:
+        if not permit.early and found != permit.task.consensus:
             raise Denied(
                 400,
                 f"The zip has the result hash {found}, and the workers of the task "
                 f"{permit.task.id} agreed on {permit.task.consensus}.",
             )
+        return found
+
+    async def decide(self, store: Store, id: TaskId) -> None:
+        """What came before the vote on a task is its result, or is deleted, once that is known.
+        Raises `Unavailable`."""
+        task = await self._hub.task(id)
+        if task is None or task.state in (TaskState.UNSET, TaskState.ACTIVE):
+            return
+        failed = task.state is TaskState.FAILED
+        result = None if failed else task.consensus
+        await anyio.to_thread.run_sync(store.decide, id, result)
 
     def _hash_of(self, task: TaskId, archive: Path, callback: bool) -> Hash:
         limits = self._config

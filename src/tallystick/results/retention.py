@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -13,6 +14,7 @@ from tallystick.chain.hub import Hub
 from tallystick.engine.errors import Unavailable
 from tallystick.poco.values import Instant
 from tallystick.results.config import ResultsConfig
+from tallystick.results.judge import Judge
 from tallystick.results.store import Store, Stored
 
 log = logging.getLogger(__name__)
@@ -49,8 +51,16 @@ def tidy(
     return len(leaving)
 
 
+async def _decide(store: Store, judge: Judge) -> None:
+    """What was brought before a vote becomes a result, or goes."""
+    for task in await anyio.to_thread.run_sync(store.undecided):
+        with suppress(Unavailable):
+            await judge.decide(store, task)
+
+
 async def keep_tidy(store: Store, config: ResultsConfig, hub: Hub) -> None:
     """Tidy up now and every ten minutes. While no node tells the time, nothing is deleted."""
+    judge = Judge(hub, config)
     await anyio.to_thread.run_sync(store.sweep)
     while True:
         try:
@@ -58,6 +68,7 @@ async def keep_tidy(store: Store, config: ResultsConfig, hub: Hub) -> None:
         except Unavailable as trouble:
             log.warning("Nothing is deleted: the chain's time is unknown (%s)", trouble)
         else:
+            await _decide(store, judge)
             gone = await anyio.to_thread.run_sync(tidy, store, config, now)
             log.info("Retention deleted %d results.", gone)
         await anyio.sleep(_PERIOD)

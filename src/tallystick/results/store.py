@@ -7,11 +7,12 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tallystick.poco.values import Address, DealId, Instant, TaskId
+from tallystick.poco.values import Address, DealId, Hash, Instant, TaskId
 from tallystick.storage.cid import cid_v0, cid_v1
 
 _SCHEMA = """
@@ -25,10 +26,32 @@ CREATE TABLE IF NOT EXISTS results (
     uploaded REAL NOT NULL,
     final_deadline INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS early (
+    task BLOB NOT NULL,
+    cid TEXT NOT NULL,
+    cid_v1 TEXT NOT NULL,
+    deal BLOB NOT NULL,
+    uploader BLOB NOT NULL,
+    result BLOB NOT NULL,             -- the hash that a vote for it would carry
+    size INTEGER NOT NULL,
+    uploaded REAL NOT NULL,
+    final_deadline INTEGER NOT NULL,
+    PRIMARY KEY (task, cid)
+);
 CREATE INDEX IF NOT EXISTS by_cid ON results (cid);
 CREATE INDEX IF NOT EXISTS by_cid_v1 ON results (cid_v1);
 CREATE INDEX IF NOT EXISTS by_age ON results (uploaded);
 """
+
+
+_COLUMNS = "task, deal, uploader, cid, size, uploaded, final_deadline"
+_EARLY = 4
+"""Results that one worker may bring for a task before a vote: it computes again when an older
+backup of it was restored, and the vote for the first result may be under way."""
+
+
+class TooMany(Exception):
+    """A worker brings another result for the same task, again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +154,90 @@ class Store:
             )
         return stored
 
+    def add_early(
+        self,
+        received: Path,
+        *,
+        task: TaskId,
+        deal: DealId,
+        uploader: Address,
+        result: Hash,
+        final_deadline: Instant,
+    ) -> str:
+        """Keep the file `received` in case that the vote on `task` will be for `result`; the
+        identifier of its content. Raises TooMany. When it returns, it survives a power cut."""
+        cid, modern, size = cid_v0(received), cid_v1(received), received.stat().st_size
+        _flush(received)
+        with self._lock:
+            known = self._index.execute(
+                "SELECT cid FROM early WHERE task = ? AND uploader = ?",
+                (bytes(task), bytes(uploader)),
+            ).fetchall()
+            if (cid,) not in known and len(known) >= _EARLY:
+                raise TooMany(f"{uploader} brought {_EARLY} results of {task} already.")
+            os.replace(received, self._objects / cid)
+            _flush(self._objects)
+            self._index.execute(
+                "INSERT OR IGNORE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(bytes(task), cid, modern, bytes(deal), bytes(uploader), bytes(result)),
+                    *(size, self._clock(), final_deadline),
+                ),
+            )
+        return cid
+
+    def undecided(self, *, task: TaskId | None = None, cid: str = "") -> list[TaskId]:
+        """Tasks whose results here are not known to be what the vote was for: those of this
+        task or this content; by default all."""
+        where, values = "1", tuple[bytes | str, ...]()
+        if task is not None:
+            where, values = "task = ?", (bytes(task),)
+        elif cid:
+            where, values = "cid = ?1 OR cid_v1 = ?1", (cid,)
+        with self._lock:
+            rows = self._index.execute(f"SELECT DISTINCT task FROM early WHERE {where}", values)
+            return [TaskId(found) for (found,) in rows]
+
+    def decide(self, task: TaskId, result: Hash | None) -> None:
+        """The vote on `task` was for `result`, or there will be none: what fits it is kept as
+        the task's result, unless there is one, and the rest is deleted."""
+        with self._lock, self._whole():
+            if result is not None:
+                self._index.execute(
+                    "INSERT OR IGNORE INTO results SELECT task, deal, uploader, cid, cid_v1,"
+                    " size, uploaded, final_deadline FROM early WHERE task = ? AND result = ?"
+                    " ORDER BY uploaded LIMIT 1",
+                    (bytes(task), bytes(result)),
+                )
+            gone = self._index.execute(
+                "DELETE FROM early WHERE task = ? RETURNING cid", (bytes(task),)
+            ).fetchall()
+        with self._lock:
+            for (cid,) in gone:
+                self._delete_unused(cid)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All of it or nothing, whatever happens."""
+        self._index.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._index.execute("ROLLBACK")
+            raise
+        self._index.execute("COMMIT")
+
+    def _delete_unused(self, cid: str) -> None:
+        early = self._index.execute("SELECT 1 FROM early WHERE cid = ?", (cid,)).fetchone()
+        if not (early or self._select_locked("cid = ?", cid)):
+            (self._objects / cid).unlink(missing_ok=True)
+
     def total(self) -> int:
         """Bytes of all results; one content counts once for each task that has it."""
         with self._lock:
             total: int = self._index.execute(
-                "SELECT coalesce(sum(size), 0) FROM results"
+                "SELECT (SELECT coalesce(sum(size), 0) FROM results)"
+                " + (SELECT coalesce(sum(size), 0) FROM early)"
             ).fetchone()[0]
         return total
 
@@ -147,13 +249,13 @@ class Store:
         """Forget a result, and delete its content when no other task has the same."""
         with self._lock:
             self._index.execute("DELETE FROM results WHERE task = ?", (bytes(stored.task),))
-            if not self._select_locked("cid = ?", stored.cid):
-                self.path(stored).unlink(missing_ok=True)
+            self._delete_unused(stored.cid)
 
     def sweep(self) -> None:
         """Delete contents that no task has: a crash may come between file and index."""
         with self._lock:
-            known = {row[0] for row in self._index.execute("SELECT cid FROM results")}
+            question = "SELECT cid FROM results UNION SELECT cid FROM early"
+            known = {row[0] for row in self._index.execute(question)}
             for path in self._objects.iterdir():
                 if path.name not in known:
                     path.unlink()
@@ -164,8 +266,7 @@ class Store:
 
     def _select_locked(self, condition: str, *values: bytes | str | int) -> list[Stored]:
         rows = self._index.execute(
-            "SELECT task, deal, uploader, cid, size, uploaded, final_deadline "
-            f"FROM results WHERE {condition}",
+            f"SELECT {_COLUMNS} FROM results WHERE {condition}",
             values,
         )
         return [

@@ -276,6 +276,7 @@ async def _available(
         workerpool_authorization=permission,
         weight=task.replicates[worker].weight,
         from_block=desk.pool.birth_block(task),
+        alone=task.replicates[worker].alone,
     )
     return _json(offer)
 

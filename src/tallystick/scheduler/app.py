@@ -147,6 +147,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
         clock=clock,
         history=journal.read(),
     )
+    pool.giving.unstaked = config.contribute_and_finalize
     results = await stack.enter_async_context(ResultsClient(config.results_url))
     uploads = Uploads(engine.states, results)
     app = front(config, pool, journal, uploads.has, doors=company.doors)

@@ -61,6 +61,9 @@ class SchedulerConfig:
     """True where gas is free: workers then need no ETH."""
     required_worker_version: str = ""
     """Workers of which version may come: one, or a range like `>=9.0,<10`; empty: any."""
+    contribute_and_finalize: bool = False
+    """Whether workers of ours contribute and finalize in one transaction, without a stake,
+    where one vote decides. `results_url` must then be a store of ours."""
     lost_after: float = 30.0
     """Seconds without a sign of life after which a worker is lost."""
     whitelist: tuple[Address, ...] = ()

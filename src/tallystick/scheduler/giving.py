@@ -16,7 +16,7 @@ import anyio
 
 from tallystick.engine.bells import HangUp
 from tallystick.engine.rounds import Rounds
-from tallystick.lifecycle.agenda import too_late
+from tallystick.lifecycle.agenda import may_finish, too_late
 from tallystick.lifecycle.facts import Assigned
 from tallystick.lifecycle.fitness import Applicant, NoWork, meets_kin, needs_of, unable
 from tallystick.lifecycle.task import Task
@@ -122,7 +122,7 @@ class Giving:
         free = self._openings.busy(worker) < applicant.slots
         late = worker in known.replicates or too_late(known.deal, self._pool.clock.now())
         fit = free and not late and unable(applicant, needs_of(known.deal)) is None
-        return self._record(known, ask) if fit else None
+        return self._record(known, ask, applicant) if fit else None
 
     def why_none(self, worker: Address, instance: str) -> NoWork:
         """Why `worker` is given nothing now."""
@@ -254,14 +254,15 @@ class Giving:
         if task is None:
             return None
         mine = self.elsewhere is None or pool.engine.owns(str(task.id))
-        return self._record(task, ask) if mine else task.id
+        return self._record(task, ask, applicant) if mine else task.id
 
-    def _record(self, task: Task, ask: _Ask) -> WorkerpoolAuthorization:
+    def _record(self, task: Task, ask: _Ask, applicant: Applicant) -> WorkerpoolAuthorization:
         pool, worker = self._pool, ask.worker
         permission = pool.authorization(task, worker)
         stream = str(task.id)
         due = max(ask.since, pool.engine.changed(stream))
-        fact = Assigned(worker, weight(ask.purse.score), permission.signature.value)
+        power, alone = weight(ask.purse.score), applicant.unstaked and may_finish(task)
+        fact = Assigned(worker, power, permission.signature.value, alone)
         pool.engine.record(stream, fact)
         pool.engine.acted("assign", stream, due)
         self._openings.served(task.deal.id)
@@ -282,7 +283,7 @@ class Giving:
             memory=max(0, model.memory_size),
             stake=None if purse is None else purse.stake - owed,
             gas=purse is None or purse.gas,
-            unstaked=unstaked and self.unstaked,
+            unstaked=unstaked and self.unstaked and model.contribute_and_finalize,
             kin=self._pool.roster.kin(worker),
         )
 

@@ -71,6 +71,7 @@ class News:
                     weight=power,
                     authorization=self._pool.authorization(task, worker, known),
                     from_block=self._pool.birth_block(task),
+                    alone=task.replicates[worker].alone,
                 )
             case UploadRequested(deadline=deadline):
                 self._pool.engine.acted("request upload", entry.stream, entry.at)

@@ -42,6 +42,15 @@ class Contribute:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """Vote, prove and finalize in one transaction."""
+
+    task: TaskId
+    digest: Digest
+    authorization: Signature | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reveal:
     """Show the digest of a vote that won."""
 
@@ -50,7 +59,15 @@ class Reveal:
 
 
 Action: TypeAlias = (
-    Match | Contribute | Reveal | Initialize | Finalize | Reopen | Claim | ClaimUnopened
+    Match
+    | Contribute
+    | Finish
+    | Reveal
+    | Initialize
+    | Finalize
+    | Reopen
+    | Claim
+    | ClaimUnopened
 )
 
 
@@ -69,6 +86,8 @@ def worker_call(
     match command:
         case Do(task, Step.CONTRIBUTE, Digest() as digest):
             return Call(me, Contribute(task, digest, authorization))
+        case Do(task, Step.FINISH, Digest() as digest):
+            return Call(me, Finish(task, digest, authorization))
         case Do(task, Step.REVEAL, Digest() as digest):
             return Call(me, Reveal(task, digest))
         case _:
@@ -92,6 +111,8 @@ def execute(ledger: Ledger, call: Call, now: Instant) -> None:
             choice, seal = result_hash(task, digest), result_seal(sender, task, digest)
             permit = Permit(authorization=authorization or b"")
             ledger.contribute(sender, task, choice, seal, permit=permit, now=now)
+        case Finish() as action:
+            _finish(ledger, sender, action, now)
         case Reveal(task, digest):
             ledger.reveal(sender, task, digest, now=now)
         case Finalize(task, link):
@@ -104,6 +125,17 @@ def execute(ledger: Ledger, call: Call, now: Instant) -> None:
             ledger.initialize_and_claim_array([deal], [index], now=now)
         case _:
             assert_never(call.action)
+
+
+def _finish(ledger: Ledger, sender: Address, action: Finish, now: Instant) -> None:
+    ledger.contribute_and_finalize(
+        sender,
+        action.task,
+        action.digest,
+        results=f"/ipfs/{action.task}".encode(),
+        permit=Permit(authorization=action.authorization or b""),
+        now=now,
+    )
 
 
 def worthwhile(ledger: Ledger, call: Call, now: Instant) -> bool:
@@ -120,7 +152,7 @@ def worthwhile(ledger: Ledger, call: Call, now: Instant) -> bool:
             bought = ledger.clerk.deals.get(deal)
             late = bought is not None and now >= bought.final_deadline
             return late and task not in ledger.tasks
-        case Contribute() | Reveal():
+        case Contribute() | Finish() | Reveal():
             return _vote_possible(ledger, call.sender, call.action, now)
         case Finalize() | Reopen() | Claim():
             return _end_possible(ledger, call.action, now)
@@ -129,14 +161,15 @@ def worthwhile(ledger: Ledger, call: Call, now: Instant) -> bool:
 
 
 def _vote_possible(
-    ledger: Ledger, me: Address, action: Contribute | Reveal, now: Instant
+    ledger: Ledger, me: Address, action: Contribute | Finish | Reveal, now: Instant
 ) -> bool:
     task = ledger.tasks.get(action.task)
     if task is None:
         return False
-    if isinstance(action, Contribute):
+    if not isinstance(action, Reveal):
         open_ = task.status is ChainStatus.ACTIVE and now < task.deal.contribution_deadline
-        return open_ and me not in task.contributions
+        voted = task.contributions.keys()
+        return open_ and not (voted if isinstance(action, Finish) else voted & {me})
     open_ = task.status is ChainStatus.REVEALING and now < task.reveal_deadline
     return open_ and me in task.winners(Vote.CONTRIBUTED)
 

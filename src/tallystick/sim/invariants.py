@@ -16,7 +16,7 @@ from tallystick.poco.ledger import ChainStatus, ChainTask, Vote
 from tallystick.poco.rewards import KITTY, scheduler_stake
 from tallystick.poco.values import Address, DealId, Instant, TaskId
 from tallystick.sim.blocks import Block
-from tallystick.sim.calls import Contribute
+from tallystick.sim.calls import Contribute, Finish
 from tallystick.sim.chain import Refusal
 from tallystick.sim.odds import Character
 from tallystick.sim.parties import Party, Worker
@@ -93,7 +93,9 @@ class Invariants:
         if self._world.chain.torn >= sent.at:
             return True
         action = sent.call.action
-        reached = self._consensus.get(action.task, []) if isinstance(action, Contribute) else []
+        if not isinstance(action, Contribute | Finish):
+            return False
+        reached = self._consensus.get(action.task, [])
         return any(when >= sent.at for when in reached)
 
     def _money(self) -> Iterator[str]:
@@ -233,7 +235,9 @@ def _differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
     if chain is None or task.status.name != chain.status.name:
         yield f"status ({task.status})"
         return
-    if dict(task.tally.groups) != dict(chain.tally.groups):
+    # Who contributes and finalizes at once is not counted: nobody could vote against it.
+    counted = chain.tally.groups or chain.status is not ChainStatus.COMPLETED
+    if counted and dict(task.tally.groups) != dict(chain.tally.groups):
         yield "tally"
     if task.consensus != chain.consensus:
         yield "consensus"

@@ -75,6 +75,8 @@ class Machine:
     deposit: Nrlc = 10**12
     slots: int = 3
     """How many replicates it takes on at a time."""
+    at_once: bool = False
+    """Whether it contributes and finalizes at once where one vote decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

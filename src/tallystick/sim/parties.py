@@ -22,6 +22,7 @@ from tallystick.lifecycle.facts import (
     Failed,
     IllegalFact,
     Lost,
+    Published,
     Recovering,
     Started,
     Uploaded,
@@ -178,7 +179,7 @@ class Worker(Party):
 
 
 WORKER_FACTS: Final = (
-    *(Began, Started, AppFetched, DataFetched, Computed, Checked),
+    *(Began, Started, AppFetched, DataFetched, Computed, Checked, Published),
     *(Uploaded, Completed, Failed, Aborted),
 )
 

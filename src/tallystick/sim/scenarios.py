@@ -85,6 +85,7 @@ def _machine(random: Random) -> Machine:
         score=random.choice((0, 0, 0, 11, 12, 30)),
         deposit=random.choice((4 * 10**9, 10**12, 10**12, 10**12)),
         slots=random.choice((1, 2, 4)),
+        at_once=random.choice((True, False)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tallystick.engine.journal import Entry
+from tallystick.lifecycle.agenda import may_finish
 from tallystick.lifecycle.facts import Assigned, Fact
 from tallystick.lifecycle.pool import busy_slots, task_for
 from tallystick.lifecycle.replicate import OVER
@@ -50,7 +51,9 @@ def _assign(worker: Worker, scheduler: Scheduler, weather: Weather) -> None:
     room = busy_slots(me, tasks) < worker.machine.slots
     if room and (task := task_for(me, tasks, weather.now)) is not None:
         power = weight(weather.scores.get(me, 0))
-        scheduler.record(task.id, Assigned(me, power, authorization(me, task.id)))
+        alone = worker.machine.at_once and may_finish(task)
+        permission = authorization(me, task.id)
+        scheduler.record(task.id, Assigned(me, power, permission, alone=alone))
 
 
 def _meet(worker: Worker, scheduler: Scheduler) -> None:
@@ -103,7 +106,7 @@ def _accepted(worker: Worker, scheduler: Scheduler, entry: Entry[Fact]) -> bool:
         return False
     mine = worker.mine(task)
     assert isinstance(entry.fact, WORKER_FACTS)
-    told = to_update(entry.fact)
+    told = to_update(entry.fact, alone=bool(mine and mine.alone))
     if told is None or scheduler.accept(
         worker.address, entry, from_update(worker.address, told)
     ):

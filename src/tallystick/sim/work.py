@@ -15,6 +15,7 @@ from tallystick.lifecycle.facts import (
     Computed,
     DataFetched,
     Failed,
+    Published,
     Started,
     Step,
     Uploaded,
@@ -80,11 +81,13 @@ def _done(me: Address, command: Do, given: Circumstances) -> WorkerFact:
             return Computed(me, digest(me, command, given), crashed)
         case Step.CHECK:
             return Checked(me)
+        case Step.PUBLISH:
+            return Published(me, f"/ipfs/{command.task}")
         case Step.UPLOAD:
             return Uploaded(me, f"/ipfs/{command.task}")
         case Step.COMPLETE:
             return Completed(me)
-        case Step.CONTRIBUTE | Step.REVEAL:
+        case Step.CONTRIBUTE | Step.FINISH | Step.REVEAL:
             raise AssertionError("those are calls")
 
 

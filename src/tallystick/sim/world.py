@@ -257,11 +257,12 @@ class World:
             case agenda.Abort(cause=cause), _:
                 return Aborted(worker.address, cause)
             case agenda.Do() as do, Task() as task:
+                mine = task.replicates[worker.address]
                 given = Circumstances(
                     nature=self.nature(task),
                     character=worker.machine.character,
                     free=self.free(worker.address),
-                    stake=task.deal.worker_stake,
+                    stake=0 if mine.alone else task.deal.worker_stake,
                 )
                 return outcome(worker.address, do, given, odds=self.odds, random=self.random)
             case _:

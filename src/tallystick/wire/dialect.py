@@ -15,6 +15,7 @@ from tallystick.lifecycle.facts import (
     DataFetched,
     Failed,
     Held,
+    Published,
     Resumed,
     Started,
     Step,
@@ -22,9 +23,12 @@ from tallystick.lifecycle.facts import (
     WorkerFact,
 )
 from tallystick.lifecycle.views import STEP_NAMES
+from tallystick.lifecycle.vocabulary import DONE
 from tallystick.poco.values import Address
 from tallystick.wire.scheduler import ComputeLogs, StatusDetails, StatusUpdate
 
+_PART_OF: Final = {Step.PUBLISH: Step.FINISH}
+"""v9 has one name for publishing, voting and finalizing at once."""
 _DONE: Final[dict[type[WorkerFact], Step]] = {
     Started: Step.START,
     AppFetched: Step.FETCH_APP,
@@ -42,20 +46,22 @@ class UnknownStatus(ValueError):
     """A status that no worker sends."""
 
 
-def to_update(fact: WorkerFact, logs: ComputeLogs | None = None) -> StatusUpdate | None:
-    """How a worker reports `fact`; `logs` go with what was computed. None for what v9 has no
-    name for: what a worker checks and waits for is its own business, unless it fails."""
+def to_update(
+    fact: WorkerFact, logs: ComputeLogs | None = None, *, alone: bool = False
+) -> StatusUpdate | None:
+    """How a worker reports `fact`; `logs` go with what was computed, and `alone` says whether
+    its vote finalizes the task. None for what v9 has no name for: what a worker checks and
+    waits for is its own business, unless it fails."""
     match fact:
-        case Began(step=Step.CHECK) | Checked() | Held() | Resumed():
+        case Began(step=Step.CHECK) | Checked() | Published() | Held() | Resumed():
             return None
-        case Failed(step=Step.CHECK, cause=cause):
-            details = StatusDetails(cause=cause, compute_logs=logs)
-            return StatusUpdate(status="CONTRIBUTE_FAILED", details=details)
         case Began(step=step):
-            return StatusUpdate(status=STEP_NAMES[step][0])
+            return StatusUpdate(status=STEP_NAMES[_PART_OF.get(step, step)][0])
         case Failed(step=step, cause=cause):
+            vote = Step.FINISH if alone else Step.CONTRIBUTE
+            stage = vote if step is Step.CHECK else _PART_OF.get(step, step)
             details = StatusDetails(cause=cause, compute_logs=logs)
-            return StatusUpdate(status=STEP_NAMES[step][2], details=details)
+            return StatusUpdate(status=STEP_NAMES[stage][2], details=details)
         case Aborted(cause=cause):
             return StatusUpdate(status="ABORTED", details=StatusDetails(cause=cause))
         case Computed(exit_code=exit_code):
@@ -80,7 +86,7 @@ def from_update(worker: Address, update: StatusUpdate) -> WorkerFact | None:
         return Failed(worker, _FAILED[status], details.cause or "UNKNOWN")
     if status == "ABORTED":
         return Aborted(worker, details.cause or "UNKNOWN")
-    if status in ("CONTRIBUTED", "REVEALED"):
+    if status in ("CONTRIBUTED", "REVEALED", DONE):
         return None
     return _achieved(worker, status, details)
 
@@ -108,6 +114,8 @@ _ACTIONS: Final = {
     Step.FETCH_DATA: "PLEASE_DOWNLOAD_DATA",
     Step.COMPUTE: "PLEASE_COMPUTE",
     Step.CHECK: "PLEASE_CONTRIBUTE",
+    Step.PUBLISH: "PLEASE_CONTRIBUTE_AND_FINALIZE",
+    Step.FINISH: "PLEASE_CONTRIBUTE_AND_FINALIZE",
     Step.CONTRIBUTE: "PLEASE_CONTRIBUTE",
     Step.REVEAL: "PLEASE_REVEAL",
     Step.UPLOAD: "PLEASE_UPLOAD",

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 import anyio
 import httpx2
+from anyio import to_thread
 from eth_hash.auto import keccak
 
 from tallystick import __version__
@@ -22,6 +23,7 @@ from tallystick.engine import timing
 from tallystick.engine.errors import Refused, Unavailable
 from tallystick.poco.contribution import authorization_hash
 from tallystick.poco.values import Address, DealId, Hash, TaskId
+from tallystick.storage.cid import cid_v0
 from tallystick.wire.authorization import Body, WorkerpoolAuthorization
 
 IPFS: Final = "ipfs"
@@ -136,6 +138,25 @@ class ResultsClient:
             return known
         token = await self.token(authorization, sign_message)
         return await self.upload(task, archive, token=token)
+
+    async def publish(
+        self,
+        authorization: WorkerpoolAuthorization,
+        sign_message: SignMessage,
+        archive: Path,
+    ) -> str:
+        """Bring the zip to the store before any vote, where one vote decides; its location.
+
+        Raises `Refused` when the store would call it otherwise than its content does, and
+        `FileNotFoundError` when there is no zip.
+        """
+        location = f"/ipfs/{await to_thread.run_sync(cid_v0, archive)}"
+        timing.sent("upload")
+        token = await self.token(authorization, sign_message)
+        said = await self.upload(authorization.chain_task_id, archive, token=token)
+        if said != location:
+            raise Refused(f"The result store at {self.url} names {location} {said[:100]!r}.")
+        return location
 
     async def token(
         self, authorization: WorkerpoolAuthorization, sign_message: SignMessage

@@ -2,8 +2,7 @@
 
 Routes and bodies are those of the v9 peers, to the field. Three things are ours: a demand may
 `wait` for work, `/replicates/facts` tells a worker from a cursor what the scheduler has
-decided about it, and a header names the process that speaks for a wallet. Peers of another
-make never ask for any of them.
+decided about it, and a header names the process that speaks for a wallet. No peer uses them.
 """
 
 from __future__ import annotations
@@ -27,10 +26,8 @@ from tallystick.wire.authorization import Body, WorkerpoolAuthorization
 PATIENCE = 25.0
 """Seconds that a waiting request may be held open by the scheduler."""
 
-
 NO_WORK = "x-no-work"
 """The header in which an empty answer tells why there is no work: a word of `NoWork`."""
-
 
 INSTANCE = "x-tallystick-instance"
 """The header in which a worker of ours names its process: a wallet belongs to one of them."""
@@ -71,6 +68,8 @@ class WorkerModel(Body):
     gpu_enabled: bool = False
     tee_enabled: bool = False
     tdx_enabled: bool = False
+    contribute_and_finalize: bool = False
+    """Whether its vote finalizes a task that one vote decides. Peers of ours alone tell it."""
 
     @property
     def slots(self) -> int:
@@ -86,10 +85,11 @@ class ReplicateOffer(Body):
 
 
 class OwnOffer(ReplicateOffer):
-    """The same for a worker that can wait: it is told where on the chain to read on."""
+    """The same for ours: from where to read the chain, and whether one vote may finalize."""
 
     weight: int = 0
     from_block: int = 0
+    alone: bool = False
 
 
 class ComputeLogs(Body):
@@ -143,6 +143,7 @@ class PoolNews(Body):
     authorization: WorkerpoolAuthorization | None = None
     deadline: int = 0
     from_block: int = 0
+    alone: bool = False
 
 
 class PoolFeed(Body):
@@ -151,8 +152,7 @@ class PoolFeed(Body):
     news: tuple[PoolNews, ...]
     next: int
     of: str = ""
-    """Which scheduler process numbered them: a cursor means nothing to another one, which may
-    have been restored from an older backup."""
+    """Which scheduler process numbered them: a cursor means nothing to another one."""
 
 
 class NotYet(Exception):

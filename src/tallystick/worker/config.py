@@ -101,6 +101,9 @@ class WorkerConfig:
     with one. Without it profit is unknown, and decides nothing."""
     min_profit: Nrlc = 0
     """What a task must be expected to earn after gas; only with `eth_per_rlc`."""
+    contribute_and_finalize: bool = True
+    """Whether a vote that decides by itself also finalizes its task, in one transaction that
+    locks no stake, where the pool lets us."""
     single_cpu: Literal["one slot", "refuse"] = "one slot"
     """What a machine with one processor does."""
     gpu: bool = False

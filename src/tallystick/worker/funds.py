@@ -60,7 +60,13 @@ def reveal_cap_of(config: WorkerConfig) -> Wei:
 
 def reserved(tasks: Iterable[Task], me: Address) -> Nrlc:
     """What replicates of `me` will lock when they vote."""
-    return sum(task.deal.worker_stake for task in tasks if _will_vote(task, me))
+    return sum(stake_of(task, me) for task in tasks if _will_vote(task, me))
+
+
+def stake_of(task: Task, me: Address) -> Nrlc:
+    """What a vote of `me` on `task` locks: nothing where it finalizes the task at once."""
+    mine = task.replicates.get(me)
+    return 0 if mine is not None and mine.alone else task.deal.worker_stake
 
 
 def ahead_of(task: Task, tasks: Iterable[Task], me: Address) -> Iterator[Task]:
@@ -85,7 +91,7 @@ def _will_vote(task: Task, me: Address) -> bool:
 
 def _is_voting(task: Task, me: Address) -> bool:
     mine = task.replicates.get(me)
-    return mine is not None and mine.doing is Step.CONTRIBUTE
+    return mine is not None and mine.doing in (Step.CONTRIBUTE, Step.FINISH)
 
 
 class Waiting(Protocol):
@@ -210,7 +216,7 @@ class Funds:
         """What is missing of the stake of `task`, with `free` nRLC on the hub, when the votes
         that come before it have locked theirs."""
         before = ahead_of(task, self._tasks, self.me)
-        return _short(task.deal.worker_stake, free, reserved(before, self.me))
+        return _short(stake_of(task, self.me), free, reserved(before, self.me))
 
     @contextmanager
     def revealing(self, task: Task) -> Iterator[None]:
@@ -292,7 +298,7 @@ class Funds:
     def _usual_stake(self) -> Nrlc:
         """The smallest stake among the last tasks: what the next one locks at least."""
         lately = islice(reversed(self.states.values()), _LATELY)
-        return min((task.deal.worker_stake for task in lately), default=0)
+        return min((stake_of(task, self.me) for task in lately), default=0)
 
     def _figures(self, tank: Tank) -> str:
         """Balance and transactions, by the price that would be paid and by the cap."""

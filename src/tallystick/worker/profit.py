@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 VOTE_GAS: Final = 386_000 + 93_500
 """What a contribution that reaches consensus and a first reveal take, as measured."""
+FINISH_GAS: Final = 513_000
+"""What contributing and finalizing at once takes."""
 FRESH: Final = 300.0
 """Seconds for which a price of RLC is used before it is asked for again ..."""
 STALE: Final = 3600.0
@@ -54,6 +56,8 @@ class Expectation:
     price: Wei
     """For a unit of gas."""
     eth_per_rlc: Decimal
+    units: int = VOTE_GAS
+    """Of gas."""
 
     @property
     def cost(self) -> Nrlc:
@@ -70,7 +74,7 @@ class Expectation:
         return (
             f"{_signed(self.profit)} expected: {in_rlc(self.reward)} as one of "
             f"{self.winners} winner{'s' * (self.winners > 1)} (as few as can agree, all of our "
-            f"weight), less {in_rlc(self.cost)} for gas ({VOTE_GAS} units at "
+            f"weight), less {in_rlc(self.cost)} for gas ({self.units} units at "
             f"{in_gwei(self.price)} are {in_eth(self.gas)}; 1 RLC = {self.eth_per_rlc:f} ETH)"
         )
 
@@ -144,12 +148,14 @@ class Profit:
         mine, rate = task.replicates.get(self.me), await self.rate.now()
         reward, winners = expected_reward(task, mine.weight if mine else weight(0))
         price = 0 if self.funds.free_gas else await self._gas_price()
+        units = FINISH_GAS if mine is not None and mine.alone else VOTE_GAS
         return Expectation(
             reward=reward,
             winners=winners,
-            gas=VOTE_GAS * price,
+            gas=units * price,
             price=price,
             eth_per_rlc=rate,
+            units=units,
         )
 
     async def objection(self, task: Task) -> Reason | None:

@@ -33,7 +33,7 @@ from tallystick.lifecycle.facts import (
 )
 from tallystick.lifecycle.pool import busy_slots
 from tallystick.lifecycle.replicate import OVER, Replicate
-from tallystick.lifecycle.task import Task
+from tallystick.lifecycle.task import Task, advance
 from tallystick.poco.deal import Deal
 from tallystick.poco.values import ZERO_ADDRESS, Address, TaskId
 from tallystick.wire.authorization import WorkerpoolAuthorization
@@ -42,6 +42,7 @@ from tallystick.wire.scheduler import (
     PATIENCE,
     NotRegistered,
     NotYet,
+    OwnOffer,
     PoolNews,
     SchedulerClient,
     Unwelcome,
@@ -129,6 +130,7 @@ class Session:
             cpu=platform.machine(),
             cpu_nb=self.config.slots,
             memory_size=self.config.max_memory >> 30,
+            contribute_and_finalize=self.config.contribute_and_finalize,
         )
         while True:
             try:
@@ -219,7 +221,7 @@ class Session:
         if answered:
             self.contact.answered(None if offer else self.client.why_none)
         if offer is not None:
-            await self._take(offer.workerpool_authorization, offer.weight, offer.from_block)
+            await self._take(offer.workerpool_authorization, offer)
         elif anyio.current_time() - asked < _PAUSE:
             # A scheduler that does not hold demands open must not be asked without end.
             await anyio.sleep(_PAUSE)
@@ -233,7 +235,7 @@ class Session:
 
     async def _hear(self, news: PoolNews) -> None:
         if news.authorization is not None:
-            await self._take(news.authorization, news.weight, news.from_block)
+            await self._take(news.authorization, news)
         elif news.kind == "UploadRequested":
             stream = str(news.chain_task_id)
             self._early.append((stream, UploadRequested(self.me, news.deadline)))
@@ -253,7 +255,7 @@ class Session:
                 self._early.append((stream, fact))
 
     async def _take(
-        self, permission: WorkerpoolAuthorization, weight: int, from_block: int
+        self, permission: WorkerpoolAuthorization, told: OwnOffer | PoolNews
     ) -> None:
         """Accept a replicate: the chain is asked about its deal, and about all since."""
         stream, signature = str(permission.chain_task_id), permission.signature.value
@@ -271,18 +273,19 @@ class Session:
             return
         if stream not in self.engine.states:
             self.engine.record(stream, Ordered(deal, permission.task_index))
-        await self.follower.catch_up(permission.chain_task_id, from_block)
-        objection = await self._objection(self.engine.states[stream])
-        self._record(stream, Assigned(self.me, weight or 2, signature))
+        await self.follower.catch_up(permission.chain_task_id, told.from_block)
+        assigned = Assigned(self.me, told.weight or 2, signature, told.alone)
+        objection = await self._objection(self.engine.states[stream], assigned)
+        self._record(stream, assigned)
         if objection is not None:
             self.hand_back(self.engine.states[stream], objection)
 
-    async def _objection(self, task: Task) -> Reason | None:
+    async def _objection(self, task: Task, assigned: Assigned) -> Reason | None:
         """Why we do not want a task that was offered; one that has our vote is wanted."""
         if self.me in task.replicates:
             return None
         for judge in self.judges:
-            if (reason := await judge.objection(task)) is not None:
+            if (reason := await judge.objection(advance(task, assigned))) is not None:
                 return reason
         return None
 
@@ -350,14 +353,14 @@ class Session:
             return True
         folder = TaskFolder(self.config.home, task.id)
         logs = folder.logs() if isinstance(fact, Computed | Failed) else None
-        if (update := to_update(fact, logs)) is None:
+        mine = task.replicates.get(self.me)
+        if (update := to_update(fact, logs, alone=bool(mine and mine.alone))) is None:
             return True
         try:
             await self.client.tell(task.id, update)
         except Unwelcome:
             raise
         except NotYet:
-            mine = task.replicates.get(self.me)
             return mine is None or (task.status.over and mine.status in OVER)
         except Refused as refusal:
             log.warning("The scheduler does not take %s of %s: %s", fact, task.id, refusal)

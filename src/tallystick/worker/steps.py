@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from anyio import to_thread
+
 from tallystick.chain.hub import Hub
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.errors import NoRoom, Refused, Unavailable
@@ -29,6 +31,7 @@ from tallystick.lifecycle.facts import (
     DataFetched,
     Fact,
     Failed,
+    Published,
     Started,
     Step,
     Uploaded,
@@ -39,6 +42,7 @@ from tallystick.poco.contribution import result_hash
 from tallystick.poco.params import parse_params
 from tallystick.poco.values import Address, Hash
 from tallystick.storage.addresses import AddressRefused, host_and_port, require_public
+from tallystick.storage.digest import OutputFolder, callback_data
 from tallystick.wire.authorization import SignatureBody, WorkerpoolAuthorization
 from tallystick.wire.results import ResultsClient, result_link
 from tallystick.worker.compute import Computer
@@ -147,6 +151,8 @@ class WorkerSteps:
             Step.FETCH_DATA: self._fetch_data,
             Step.COMPUTE: self._compute,
             Step.CHECK: lambda task, do: self.votes.check(task),
+            Step.PUBLISH: self._publish,
+            Step.FINISH: lambda task, do: self.votes.finish(task, do.digest),
             Step.CONTRIBUTE: lambda task, do: self.votes.contribute(task, do.digest),
             Step.REVEAL: self._reveal,
             Step.UPLOAD: self._upload,
@@ -156,7 +162,8 @@ class WorkerSteps:
     async def _start(self, task: Task, command: Do) -> Fact:
         """Look at everything that would make the work worthless."""
         account = await self.hub.account(self.me)
-        if (short := self.votes.funds.short_of(task, account.stake)) is not None:
+        alone = task.replicates[self.me].alone
+        if not alone and (short := self.votes.funds.short_of(task, account.stake)) is not None:
             log.warning("%s: %s", task.id, short.sentence)
             return Failed(self.me, Step.START, "STAKE_TOO_LOW")
         self._folder(task).make()
@@ -199,6 +206,22 @@ class WorkerSteps:
         """The digest may be known from the result alone, when an older journal was restored."""
         kept = self._folder(task).kept()
         return await self.votes.reveal(task, command.digest or (kept[0] if kept else None))
+
+    async def _publish(self, task: Task, command: Do) -> Fact:
+        """Bring the result where the vote will say that it is. The link is what the content
+        says, whatever the store answers."""
+        mine, folder = task.replicates[self.me], self._folder(task)
+        try:
+            if task.deal.has_callback:
+                data = await to_thread.run_sync(callback_data, OutputFolder(folder.output))
+                link = result_link("ethereum", str(task.deal.callback)).decode()
+                return Published(self.me, link, "0x" + data.hex())
+            permission = self._authorization(task, mine)
+            location = await self.store.publish(permission, self.sign, folder.zip)
+        except (Refused, FileNotFoundError) as refusal:
+            log.warning("%s: the result cannot be published: %s", task.id, refusal)
+            return Failed(self.me, Step.PUBLISH, "RESULT_LINK_MISSING")
+        return Published(self.me, result_link("ipfs", location).decode())
 
     async def _upload(self, task: Task, command: Do) -> Fact:
         mine, folder = task.replicates[self.me], self._folder(task)

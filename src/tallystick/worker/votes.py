@@ -12,14 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tallystick.chain.call import Call
-from tallystick.chain.fees import CONTRIBUTE_GAS, REVEAL_GAS
+from tallystick.chain.fees import CONTRIBUTE_GAS, FINISH_GAS, REVEAL_GAS
 from tallystick.chain.hub import Hub
 from tallystick.chain.pending import OutOfGas
 from tallystick.chain.records import ContributionState, TaskState
 from tallystick.chain.sender import Sender
 from tallystick.chain.standing import Standing, standing
 from tallystick.engine.errors import Refused, Unavailable
-from tallystick.lifecycle.facts import Checked, Fact, Failed, Held, Resumed, Step
+from tallystick.lifecycle.facts import (
+    Checked,
+    Fact,
+    Failed,
+    Held,
+    Published,
+    Resumed,
+    Step,
+)
 from tallystick.lifecycle.task import Task
 from tallystick.poco.contribution import result_hash, result_seal
 from tallystick.poco.values import Address, Digest, Signature, TaskId, Wei
@@ -56,7 +64,7 @@ class Votes:
         Unavailable where the answer is unknown, which is never taken for a no.
         """
         digest = self._digest(task)
-        if digest is not None and self._on_its_way(task, digest):
+        if self._finish_sent(task) or (digest is not None and self._on_its_way(task, digest)):
             return Checked(self.me)
         try:
             found = await standing(self.hub, self.me, task.id)
@@ -89,6 +97,71 @@ class Votes:
         except Refused as refusal:
             return await self._refused(task, refusal)
         return None
+
+    async def finish(self, task: Task, digest: Digest | None) -> Fact | None:
+        """Vote, prove and finalize in one transaction, which locks nothing. Once it is signed,
+        no other one is: it names its digest, and its result is in the store."""
+        mine = task.replicates[self.me]
+        call, problem = self._finish_sent(task), ""
+        if call is None:
+            if digest is None:
+                problem = "DETERMINISM_HASH_NOT_FOUND"
+            elif mine.authorization is None:
+                problem = "WORKERPOOL_AUTHORIZATION_NOT_FOUND"
+            elif mine.published is None:
+                problem = "RESULT_LINK_MISSING"
+            else:
+                self.pledges.keep(task.id, digest)
+                call = self._finish(task.id, digest, mine.authorization, mine.published)
+        if call is None:
+            return Failed(self.me, Step.FINISH, problem)
+        try:
+            await self.sender.send(call)
+        except OutOfGas as poor:
+            log.warning("%s", poor)
+            return Failed(self.me, Step.FINISH, "OUT_OF_GAS")
+        except Refused as refusal:
+            return await self._not_finished(task, refusal)
+        return None
+
+    async def _not_finished(self, task: Task, refusal: Refused) -> Fact | None:
+        """Somebody may have been first, or it was too late: then the chain tells the rest."""
+        known = await self.hub.task(task.id)
+        if known is None or known.state is not TaskState.ACTIVE:
+            return None
+        if (await self.hub.head()).timestamp >= known.contribution_deadline:
+            return Failed(self.me, Step.FINISH, "CONTRIBUTION_TIMEOUT")
+        if known.contributors:
+            return Failed(self.me, Step.FINISH, "TASK_ALREADY_CONTRIBUTED")
+        raise refusal
+
+    def _finish(
+        self, task: TaskId, digest: Digest, permission: Signature, published: Published
+    ) -> Call:
+        return self.hub.calls.contribute_and_finalize(
+            task,
+            digest,
+            results=published.link.encode(),
+            callback=bytes.fromhex(published.callback.removeprefix("0x")),
+            authorization=permission,
+            enclave_sign=_NO_ENCLAVE_SIGN,
+        )
+
+    def _finish_sent(self, task: Task) -> Call | None:
+        """The transaction that is signed already, and that the chain may still take."""
+        if not task.replicates[self.me].alone:
+            return None
+        nothing = self._finish(
+            task.id, Digest(bytes(32)), Signature(bytes(65)), Published(self.me, "")
+        )
+        return next(
+            (
+                call
+                for call in self.sender.waiting()
+                if call.is_about(task.id) and call.data[:4] == nothing.data[:4]
+            ),
+            None,
+        )
 
     async def reveal(self, task: Task, digest: Digest | None) -> Fact | None:
         """Prove the vote, again and again until the chain has it or the deadline is over.
@@ -139,7 +212,8 @@ class Votes:
         if digest is None:
             yield "DETERMINISM_HASH_NOT_FOUND", "nothing says what the app computed"
         assert account is not None
-        if account.stake < stake:
+        alone = task.replicates[self.me].alone
+        if account.stake < stake and not alone:
             yield (
                 "STAKE_TOO_LOW",
                 f"a vote locks {in_rlc(stake)}, but {in_rlc(account.stake)} are free",
@@ -155,14 +229,18 @@ class Votes:
             yield "CONTRIBUTION_ALREADY_SET", f"this wallet voted for {sent}, not for ours"
         if task.replicates[self.me].authorization is None:
             yield "WORKERPOOL_AUTHORIZATION_NOT_FOUND", "the scheduler signed nothing for us"
-        if poverty := self._poverty(found):
+        if poverty := self._poverty(found, alone=alone):
             yield "OUT_OF_GAS", poverty
+        if alone and task.deal.trust > 1:
+            yield "TRUST_NOT_1", f"no single vote decides at trust {task.deal.trust}"
+        if alone and known is not None and known.contributors:
+            yield "TASK_ALREADY_CONTRIBUTED", "somebody has voted, so no vote can finalize"
 
-    def _poverty(self, found: Standing) -> str | None:
+    def _poverty(self, found: Standing, *, alone: bool) -> str | None:
         """Why the wallet could not pay for the vote and its reveal; a balance that nobody
         tells is unknown, not zero."""
         balance, price = found.purse.balance, self.funds.fees.price(found.purse.gas_price)
-        need = (CONTRIBUTE_GAS + REVEAL_GAS) * price
+        need = (FINISH_GAS if alone else CONTRIBUTE_GAS + REVEAL_GAS) * price
         if self.funds.free_gas or balance is None or balance >= need:
             return None
         return (
