@@ -164,7 +164,7 @@ def _leave_alone(task: Task, voter: Address) -> Task:
     others = {
         r.worker: replace(r, alone=False)
         for r in task.replicates.values()
-        if r.alone and r.worker != voter
+        if r.alone and r.worker != voter and not r.vote
     }
     return replace(task, replicates={**task.replicates, **others}) if others else task
 
