@@ -13,15 +13,6 @@ from tallystick.cli import failure, program, services
 from tallystick.engine.errors import Refused, Unavailable
 
 HEAVY = {"fastapi", "httpx2", "pydantic", "rich", "starlette", "textual", "uvicorn"}
-    "fastapi",
-    "httpx2",
-    "pydantic",
-    "rich",
-    "starlette",
-    "textual",
-    "uvicorn",
-    "websockets",
-}
 
 
 def test_help_names_every_command_and_loads_next_to_nothing():
