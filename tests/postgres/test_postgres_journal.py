@@ -199,6 +199,25 @@ def test_a_connection_lost_half_way_takes_the_whole_commit_with_it(
     assert told(ready_postgres) == [("c", Initialized())]
 
 
+def test_a_process_that_was_stopped_half_way_holds_up_nobody(ready_postgres: str):
+    """The server ends its session, and with it the locks; it finds out when it goes on."""
+    shard = shard_of("a")
+    hasty = f"{ready_postgres}&options=-c%20idle_in_transaction_session_timeout%3D50ms"
+    with opened(hasty, Rights(ready_postgres, "me", shard)) as journal:
+
+        def stopped() -> None:
+            with journal.together():
+                journal.append("a", Initialized(), at=1)
+                Rights(ready_postgres, "another", shard)  # waits for the lock
+                journal.append("a", Started(ME), at=2)
+
+        with pytest.raises(DiskTrouble):
+            stopped()
+        with pytest.raises(Fenced):
+            journal.append("a", Initialized(), at=3)
+    assert told(ready_postgres) == []
+
+
 def test_streams_of_a_reorg_whose_answer_was_lost_are_told_when_asked_again(
     ready_postgres: str, through: str, proxy: CuttingProxy
 ):

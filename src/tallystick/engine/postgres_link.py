@@ -36,7 +36,11 @@ _LONGEST_GOODBYE = 5_000
 """Milliseconds that the server has to end a session which lost its connection."""
 _SLOW = 1.0
 """Seconds: a server that refuses does so at once."""
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+_LOST = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
 _HELD_UP = (
     psycopg.errors.QueryCanceled,
     psycopg.errors.LockNotAvailable,
@@ -71,7 +75,7 @@ def connect(
     except psycopg.ProgrammingError:  # its words may repeat the password
         raise BadSettings("The database's URL cannot be read: postgresql://…") from None
     more = {key: value for key, value in _ALWAYS.items() if key not in given}
-    more["options"] = f"{given.get('options') or ''} {_SESSION}".strip()
+    more["options"] = f"{_SESSION} {given.get('options') or ''}".strip()
     whole = conninfo.make_conninfo(url, application_name=name, **more)
     return psycopg.connect(
         whole, autocommit=autocommit, prepare_threshold=0 if prepare else None
