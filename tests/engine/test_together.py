@@ -18,7 +18,8 @@ from tallystick.lifecycle.facts import Fact, Initialized, Ordered
 from tallystick.lifecycle.task import TaskStatus
 from tallystick.poco.deal import Deal
 from tallystick.poco.values import DealId
-from tallystick.scheduler.pool import PoolEngine, PoolRules
+from tallystick.scheduler.inside import PoolEngine
+from tallystick.scheduler.pool import PoolRules
 
 DEAL = Deal(DealId(bytes(32)), start=1_000, time_unit=60, trust=1, bot_size=3)
 TASKS = [str(DEAL.task_id(index)) for index in DEAL.indices]
@@ -112,6 +113,7 @@ async def test_trouble_is_everybodys_and_whoever_asked_first_may_hang_up():
 
     async with anyio.create_task_group() as group:
         group.start_soon(hang_up)
+        await anyio.wait_all_tasks_blocked()
         group.start_soon(ask, 2)
         await anyio.wait_all_tasks_blocked()
         scope.cancel()

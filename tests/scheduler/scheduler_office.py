@@ -20,7 +20,8 @@ from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import DealId, Tag, TaskId
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.front import front
-from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
+from tallystick.scheduler.inside import PoolEngine
+from tallystick.scheduler.pool import Pool, PoolRules
 from tallystick.scheduler.roster import Roster
 from tallystick.wire.auth import login_digest
 

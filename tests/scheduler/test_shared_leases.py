@@ -19,7 +19,8 @@ from tallystick.engine.postgres_link import Link
 from tallystick.lifecycle.facts import Fact, Initialized, Ordered
 from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import Address, DealId, Hash
-from tallystick.scheduler.pool import PoolEngine, PoolRules
+from tallystick.scheduler.inside import PoolEngine
+from tallystick.scheduler.pool import PoolRules
 from tallystick.scheduler.shared.bell import Bell
 from tallystick.scheduler.shared.cursors import ShardCursors, parsed, thinned
 from tallystick.scheduler.shared.inbox import Inbox, NoAnswer

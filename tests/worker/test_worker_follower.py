@@ -38,7 +38,8 @@ from tallystick.poco.params import DealParams, encode_params
 from tallystick.poco.values import Digest, TaskId
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.deals import births
-from tallystick.scheduler.pool import PoolEngine, PoolRules
+from tallystick.scheduler.inside import PoolEngine
+from tallystick.scheduler.pool import PoolRules
 
 pytestmark = pytest.mark.anyio
 

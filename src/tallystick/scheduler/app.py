@@ -35,7 +35,8 @@ from tallystick.scheduler.company import Company, open_company, unless_others
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.deals import births
 from tallystick.scheduler.front import front
-from tallystick.scheduler.pool import Pool, PoolEngine, PoolRules
+from tallystick.scheduler.inside import PoolEngine
+from tallystick.scheduler.pool import Pool, PoolRules
 from tallystick.scheduler.steps import PoolSteps
 from tallystick.scheduler.uploads import Uploads
 from tallystick.wire import serving

@@ -29,7 +29,7 @@ from tallystick.wire.authorization import WorkerpoolAuthorization
 from tallystick.wire.scheduler import WorkerModel
 
 if TYPE_CHECKING:
-    from tallystick.scheduler.pool import Pool
+    from tallystick.scheduler.inside import Inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def nobody(worker: Address) -> bool:
 class Giving:
     """Who is given what, and who waits. Assignments of one moment share a commit."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Inside) -> None:
         self._pool, self._openings = pool, pool.openings
         self.purses = Purses(pool.hub, pool.clock)
         self.line = Line()

@@ -15,8 +15,7 @@ from tallystick.poco.values import Address
 from tallystick.wire.scheduler import PoolNews
 
 if TYPE_CHECKING:
-    from tallystick.scheduler.pool import Pool
-
+    from tallystick.scheduler.inside import Inside
 
 _OWED = 10.0
 """Seconds after which whoever asks has heard of it."""
@@ -25,7 +24,7 @@ _OWED = 10.0
 class News:
     """Decisions by worker, in the order of the journal."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Inside) -> None:
         self._pool = pool
         self._told: defaultdict[Address, list[Entry[Fact]]] = defaultdict(list)
         self.shared = False

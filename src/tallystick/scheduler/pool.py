@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -13,7 +14,6 @@ from tallystick.chain.hub import Hub
 from tallystick.chain.wallet import Wallet
 from tallystick.engine.bells import HangUp
 from tallystick.engine.clock import ChainClock
-from tallystick.engine.engine import Engine
 from tallystick.engine.journal import Entry
 from tallystick.engine.pulse import Pulse
 from tallystick.lifecycle.agenda import PoolCommand, overdue, owed_by_pool
@@ -31,7 +31,8 @@ from tallystick.scheduler.roster import Roster
 from tallystick.wire.authorization import SignatureBody, WorkerpoolAuthorization
 from tallystick.wire.scheduler import PoolNews
 
-PoolEngine = Engine[Task, Fact, PoolCommand]
+if TYPE_CHECKING:
+    from tallystick.scheduler.inside import PoolEngine
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from tallystick.scheduler.shared.replica import Replica
 from tallystick.scheduler.shared.shard_journal import ShardJournal
 
 if TYPE_CHECKING:
-    from tallystick.scheduler.pool import PoolEngine
+    from tallystick.scheduler.inside import PoolEngine
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from tallystick.lifecycle.facts import Fact, IllegalFact
 from tallystick.scheduler.shared.bell import LOOK, REFOLD, Bell
 
 if TYPE_CHECKING:
-    from tallystick.scheduler.pool import PoolEngine
+    from tallystick.scheduler.inside import PoolEngine
 
 log = logging.getLogger(__name__)
 
