@@ -172,13 +172,6 @@ async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> N
         )
 
 
-def _sender(
-    config: SchedulerConfig, rpc: Rpc, wallet: Wallet, hub: Hub, heads: Heads
-) -> Sender:
-    book, fees = config.data_dir / "transactions.db", _fees(config)
-    return Sender(rpc, wallet, book, chain_id=hub.domain.chain_id, fees=fees, heads=heads)
-
-
 def _fees(config: SchedulerConfig) -> Fees:
     return Fees(
         multiplier=config.gas_price_multiplier,
