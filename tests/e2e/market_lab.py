@@ -85,20 +85,20 @@ class Lab:
         )
         return bought
 
-    async def see(self, bought: Purchase) -> Ending:
+    async def see(self, bought: Purchase, patience: float = PATIENCE) -> Ending:
         """Follow the deal's task to its end, and its replicates to theirs."""
         (task,) = bought.tasks
         out = self.out / str(task)
         ending: Ending | None = None
         story: dict[str, Any] = {}
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(patience):
             ending = await see_through(
                 self.session, bought, task, screen=Ear(), reader=self.requester, out=out
             )
         if ending is None:
             with anyio.move_on_after(5):
                 story = await self.story(task)
-            raise AssertionError(f"{task} is not over after {PATIENCE} s: {_told(story)}")
+            raise AssertionError(f"{task} is not over after {patience} s: {_told(story)}")
         await self.until(task, lambda story: all(_over(r) for r in story["replicates"]))
         await self._tidied(task)
         return ending

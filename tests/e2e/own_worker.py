@@ -73,10 +73,10 @@ class OwnWorker:
         with anyio.fail_after(PATIENCE):
             return await self.process.wait()
 
-    async def die_again_and_again(self) -> None:
+    async def die_again_and_again(self, program: Iterable[str] = DYING) -> None:
         """Start it whenever it was killed."""
         while True:
-            process = await self.start(DYING)
+            process = await self.start(program)
             try:
                 code = await process.wait()
             finally:
@@ -139,9 +139,9 @@ class OwnWorker:
         return {data for data in about if data[4:36] == bytes(task)}
 
 
-async def until(met: Callable[[], bool], what: str) -> None:
+async def until(met: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
     """Wait for another process. Raises AssertionError with `what` was waited for."""
-    with anyio.move_on_after(PATIENCE):
+    with anyio.move_on_after(within):
         while not met():  # noqa: ASYNC110 (another process)
             await anyio.sleep(0.05)
         return
@@ -153,12 +153,14 @@ def _is_stopped(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def mortal(lab: Lab) -> AsyncIterator[OwnWorker]:
+async def mortal(
+    lab: Lab, name: str = "worker-1", program: Iterable[str] = DYING
+) -> AsyncIterator[OwnWorker]:
     """A worker that lives until the block is left, however often it is killed."""
-    worker = OwnWorker(lab)
+    worker = OwnWorker(lab, name)
     worker.doomed()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(worker.die_again_and_again)
+        tasks.start_soon(worker.die_again_and_again, program)
         try:
             await lab.workers_are_back(1)
             yield worker

@@ -27,17 +27,14 @@ from test_status_causes import (
     told_by_worker,
 )
 from test_stopping import THREE
+from votes_by_hand import vote
 
-from tallystick.poco.contribution import authorization_hash, result_hash, result_seal
-from tallystick.poco.values import Digest, TaskId
 from tallystick.requester.accounts import deposit, withdraw
-from tallystick.requester.transact import transact
 
 __all__ = ["lab"]
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 CANT = "CANT_CONTRIBUTE_SINCE_"
-OTHER = Digest(b"\x66" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +49,6 @@ def own_node(node: Node) -> Iterator[dict[str, str]]:
     node.refused = None
     yield {"rpc_urls": f'["{node.url}"]'}
     node.refused = None
-
-
-async def vote(lab: Lab, name: str, task: TaskId) -> None:
-    """That wallet votes for something else: the scheduler's owner allows it, by its own key."""
-    wallet, owner = wallet_of(lab.market, name), wallet_of(lab.market, "scheduler")
-    call = lab.session.hub.calls.contribute(
-        task,
-        result_hash(task, OTHER),
-        result_seal(wallet.address, task, OTHER),
-        authorization=owner.sign_message(authorization_hash(wallet.address, task)),
-    )
-    await transact(lab.session, wallet, call)
 
 
 async def test_a_deposit_withdrawn_before_anything_has_begun(
