@@ -32,7 +32,8 @@ def noise(seed: int, size: int = 2 * MIB) -> bytes:
 
 
 def told(seed: int) -> dict:
-    return {"created": f"2026-01-01T{seed // 60:02}:{seed % 60:02}:00Z", "created_by": f"COPY noise-{seed}"}
+    at = f"2026-01-01T{seed // 60:02}:{seed % 60:02}:00Z"
+    return {"created": at, "created_by": f"COPY noise-{seed}"}
 
 
 def image(shop: Shop, *seeds: int) -> ImageRef:
