@@ -36,6 +36,7 @@ class Lab:
         self._binary, self._folder, self._stack = binary, folder, stack
         self.node = self._start(0, None)
         self.port = self.node.port
+        self._automine = True
         self.call("anvil_setCode", str(BELL), _BELL_CODE)
         self.mine()
 
@@ -61,6 +62,7 @@ class Lab:
 
     def automine(self, on: bool) -> None:
         self.call("evm_setAutomine", on)
+        self._automine = on
 
     def wallet(self, seed: int = 1) -> Wallet:
         wallet = Wallet(bytes([seed]) * 32)
@@ -68,12 +70,14 @@ class Lab:
         return wallet
 
     def ring(self, number: int) -> None:
-        """A report by an account that nobody else here uses."""
+        """A report by an account that nobody else here uses; in a block already, unless blocks
+        are not mined by themselves."""
         ringer = "0x" + "77" * 20
         self.call("anvil_setBalance", ringer, hex(10**20))
         self.call("anvil_impersonateAccount", ringer)
         data = "0x" + number.to_bytes(32, "big").hex()
-        self.call("eth_sendTransaction", {"from": ringer, "to": str(BELL), "data": data})
+        send = "eth_sendTransactionSync" if self._automine else "eth_sendTransaction"
+        self.call(send, {"from": ringer, "to": str(BELL), "data": data})
 
     @property
     def height(self) -> int:
