@@ -89,6 +89,19 @@ def test_what_was_mined_waits_again_when_the_chain_forgot_it(book: Book):
     assert book.entry(second.id).receipt is None
 
 
+def test_what_was_paid_for_gas_is_the_sum_of_what_is_mined(book: Book):
+    first, second = reserve(book, 1), reserve(book, 2)
+    assert book.spent() == 0
+    book.mined(second, {"gasUsed": "0x5208", "effectiveGasPrice": "0x3b9aca00"})
+    assert book.spent() == 21_000 * 10**9
+    book.mined(first, {"gasUsed": "0x10", "effectiveGasPrice": "0x2"})
+    assert book.spent() == 21_000 * 10**9 + 32
+    book.forgotten(1)
+    assert book.spent() == 32
+    book.mined(book.waiting()[0], {"gasUsed": "0x1", "effectiveGasPrice": "0x1"})
+    assert book.spent() == 33
+
+
 def test_a_lost_nonce_is_left_for_another(book: Book):
     entry = reserve(book, 1)
     moved = book.move(entry, signed(1), count=4, block=9, reason="usurped")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tallystick.chain.call import Call
-from tallystick.chain.entries import Attempt, Entry, Sign, State
+from tallystick.chain.entries import Attempt, Entry, Sign, State, fee_of
 from tallystick.chain.envelope import Price, transaction_hash
 from tallystick.chain.shelf import FileShelf, Shelf, WrongBook
 from tallystick.poco.values import Address, Hash, Wei
@@ -18,6 +18,9 @@ __all__ = ["Attempt", "Book", "Entry", "Sign", "State", "WrongBook"]
 _ENTRY = (
     "SELECT id, nonce, target, data, value, what, gas, cap, state, since, next, reason, receipt"
 )
+
+_AT_ONCE = 500
+"""Receipts that are read in one question."""
 
 
 class Book:
@@ -34,8 +37,10 @@ class Book:
         self._shelf = shelf
         self._rows, self._change = shelf.rows, shelf.change
         self._all = f"entry WHERE {shelf.mine}"
+        self._fees: dict[tuple[int, float], Wei] = {}
 
     def close(self) -> None:
+        """Let go of the file."""
         self._shelf.close()
 
     def waiting(self) -> list[Entry]:
@@ -108,11 +113,28 @@ class Book:
             self._attempt(entry.id, raw, price, block)
         return self.entry(entry.id)
 
+    def spent(self) -> Wei:
+        """What all transactions that are mined have cost. A receipt is read once."""
+        mined = self._rows(f"SELECT id, since FROM {self._all} AND state = 'mined'")
+        fresh = [id for id, since in mined if (id, since) not in self._fees]
+        paid: dict[int, Wei] = {}
+        for at in range(0, len(fresh), _AT_ONCE):
+            few = fresh[at : at + _AT_ONCE]
+            marks = ", ".join("?" * len(few))
+            rows = self._rows(f"SELECT id, receipt FROM {self._all} AND id IN ({marks})", few)
+            paid |= {id: fee_of(json.loads(receipt or "{}")) for id, receipt in rows}
+        self._fees = {
+            (id, since): self._fees.get((id, since), paid.get(id, 0)) for id, since in mined
+        }
+        return sum(self._fees.values())
+
     def mined(self, entry: Entry, receipt: dict[str, Any]) -> None:
+        """The chain has the transaction; what it answered is kept."""
         with self._change():
             self._set(entry.id, State.MINED, receipt=json.dumps(receipt))
 
     def give_up(self, entry: Entry, reason: str) -> None:
+        """It will not be sent any more, and why."""
         with self._change():
             self._set(entry.id, State.GIVEN_UP, reason=reason)
 

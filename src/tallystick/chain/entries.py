@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tallystick.chain.abi import quantity
 from tallystick.chain.call import Call
 from tallystick.chain.envelope import Price
 from tallystick.poco.values import Hash, Wei
@@ -57,3 +58,13 @@ class Entry:
 
 Sign = Callable[[int], tuple[bytes, Price]]
 """Signs a call for a nonce."""
+
+
+def fee_of(receipt: Mapping[str, Any]) -> Wei:
+    """What the transaction of this receipt has cost."""
+    return gas_of(receipt) * quantity(receipt.get("effectiveGasPrice") or "0x0")
+
+
+def gas_of(receipt: Mapping[str, Any]) -> int:
+    """What it has used."""
+    return quantity(receipt.get("gasUsed") or "0x0")

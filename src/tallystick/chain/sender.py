@@ -117,6 +117,11 @@ class Sender:
         somebody else uses the wallet."""
         return self._upkeep.foreign
 
+    def spent(self) -> Wei:
+        """What all transactions of the wallet that the book tells of have cost. Raises
+        DiskTrouble."""
+        return self._book.spent()
+
     @property
     def pending(self) -> tuple[Pending, ...]:
         """What waits to be mined, by nonce."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tallystick.chain.abi import quantity
+from tallystick.chain.entries import fee_of, gas_of
 from tallystick.engine.read_only import look_into
 from tallystick.poco.values import TaskId, Wei
 
@@ -41,9 +41,7 @@ def fees(book: Path) -> Iterator[Fee]:
         yield _fee(data, what, since, json.loads(receipt or "{}"))
 
 
-def _fee(data: bytes, what: str, since: float, receipt: dict[str, Any]) -> Fee:
-    gas = quantity(receipt.get("gasUsed") or "0x0")
-    price = quantity(receipt.get("effectiveGasPrice") or "0x0")
+def _fee(data: bytes, what: str, since: float, receipt: Mapping[str, Any]) -> Fee:
     about = what.split(" ", 1)[0] in _ABOUT_TASKS and len(data) >= 36
     task = TaskId(data[4:36]) if about else None
-    return Fee(what=what, task=task, wei=gas * price, gas=gas, at=since)
+    return Fee(what=what, task=task, wei=fee_of(receipt), gas=gas_of(receipt), at=since)

@@ -59,6 +59,9 @@ def drain(
     everything: Annotated[
         bool, typer.Option("--all", help="Also do the tasks that are bought and not begun.")
     ] = False,
+    whole_pool: Annotated[
+        bool, typer.Option("--whole-pool", help="Of several schedulers, let all of them end.")
+    ] = False,
     off: Annotated[
         bool, typer.Option("--off", help="Take it back: sell and begin tasks again.")
     ] = False,
@@ -72,9 +75,12 @@ def drain(
 
     Tasks that were bought and not begun are left to the next start, or done too with --all:
     their stake is lost when nobody ends them in time.
+
+    Of several schedulers on one database only this one ends, at once, and the others go on with
+    its tasks, unless --whole-pool is said.
     """
     where, voice = place(config), Voice(json=json)
-    told = where.ask("drain", all=everything, off=off)
+    told = where.ask("drain", all=everything, off=off, whole_pool=whole_pool)
     if not json:
         voice.say(_sentence(told, off=off))
     if wait and not off:
@@ -86,6 +92,11 @@ def drain(
 def _sentence(told: dict[str, object], *, off: bool) -> str:
     if off:
         return "The pool sells and begins tasks again."
+    if told["state"] == "leaving":
+        return (
+            f"This scheduler ends, and {told['others']} others go on with its tasks. To let all"
+            " end: tally pool drain --whole-pool."
+        )
     left = (
         f" {told['left']} tasks that nobody has begun are left to the next start."
         if told["left"]

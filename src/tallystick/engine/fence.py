@@ -12,6 +12,9 @@ from tallystick.engine.errors import Unavailable
 SHARDS: Final = 64
 """Parts of a pool's tasks; each one has one owner at a time."""
 
+LEASE: Final = 6.0
+"""Seconds for which what a process holds stays with it when it is not heard of."""
+
 
 class Fenced(Unavailable):
     """This process does not own the task now: another one does, or will in a moment."""
@@ -34,6 +37,10 @@ class Fences(Protocol):
 
     def held(self) -> Iterable[Fence]:
         """Every right that this process believes to have."""
+
+    def life(self) -> Fence:
+        """The right to write what belongs to no task: to have been heard of lately. Its `shard`
+        means nothing. Raises Fenced."""
 
 
 def shard_of(stream: str) -> int:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from tallystick.engine import postgres_statements as st
 from tallystick.engine.databases import DatabaseGone
 from tallystick.engine.errors import DiskTrouble
-from tallystick.engine.fence import Fence, Fenced, Fences, shard_of
+from tallystick.engine.fence import LEASE, Fence, Fenced, Fences, shard_of
 from tallystick.engine.journal import ChainRef, Entry, NewerJournal
 from tallystick.engine.postgres_link import Link, Row, shown
 
@@ -135,9 +135,10 @@ class PostgresJournal(Generic[F]):
         return tuple(sorted({stream for (stream,) in (*doubtful, *rows)}))
 
     def note(self, key: str, value: str) -> None:
-        """Remember one small thing beside the facts: a cursor, a registration."""
+        """Remember one small thing beside the facts: a cursor, a registration. Raises Fenced
+        when this process was not heard of lately: what it knows may be out of date."""
         with self._change():
-            self._again(st.NOTE, (key, value))
+            self._note(st.NOTE, st.NOTE_OURS, {"key": key, "value": value})
 
     def noted(self, key: str) -> str | None:
         """What `note` last remembered under `key`."""
@@ -145,9 +146,9 @@ class PostgresJournal(Generic[F]):
         return found[0][0] if found else None
 
     def forget(self, key: str) -> None:
-        """Drop what was noted under `key`."""
+        """Drop what was noted under `key`. Raises Fenced, as `note` does."""
         with self._change():
-            self._again(st.FORGET, (key,))
+            self._note(st.FORGET, st.FORGET_OURS, {"key": key})
 
     def notes(self, prefix: str) -> dict[str, str]:
         """Every note whose key starts with `prefix`."""
@@ -180,6 +181,17 @@ class PostgresJournal(Generic[F]):
             self.trouble = trouble
             raise
         self.trouble = None
+
+    def _note(
+        self, free: LiteralString, fenced: LiteralString, values: Mapping[str, Any]
+    ) -> None:
+        if self._fences is None:
+            self._again(free, values)
+            return
+        life = self._fences.life()
+        mine = {"holder": life.holder, "epoch": life.epoch, "lease": LEASE}
+        if not self._again(fenced, {**values, **mine}):
+            raise Fenced("This process slept and has to be heard of again before it writes.")
 
     def _right_to(self, shard: int) -> dict[str, Any]:
         if self._fences is None:

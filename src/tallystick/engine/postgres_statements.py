@@ -107,10 +107,18 @@ READ_PAGE: Final = f"{READ} ORDER BY seq LIMIT %(most)s::integer"
 READ_SHARDS: Final = f"""{READ} AND shard = ANY(%(shards)s::smallint[])
 ORDER BY seq LIMIT %(most)s::integer"""
 
-NOTE: Final = """INSERT INTO notes VALUES (%s, %s)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+LIVING: Final = """SELECT FROM process WHERE id = %(holder)s::text
+AND epoch = %(epoch)s::bigint AND beat > clock_timestamp() - %(lease)s * interval '1 second'"""
+"""Has a row while a process was heard of lately, and did not sleep since it last looked."""
+_NOTE: Final = """INSERT INTO notes SELECT %(key)s::text, %(value)s::text"""
+_NEWER: Final = "ON CONFLICT (key) DO UPDATE SET value = excluded.value RETURNING TRUE"
+NOTE: Final = f"{_NOTE} {_NEWER}"
+NOTE_OURS: Final = f"{_NOTE} WHERE EXISTS ({LIVING}) {_NEWER}"
 NOTED: Final = "SELECT value FROM notes WHERE key = %s"
-FORGET: Final = "DELETE FROM notes WHERE key = %s"
+_FORGET: Final = "DELETE FROM notes WHERE key = %(key)s::text"
+FORGET: Final = f"{_FORGET} RETURNING TRUE"
+FORGET_OURS: Final = f"""WITH forgotten AS ({_FORGET} AND EXISTS ({LIVING}))
+SELECT TRUE WHERE EXISTS ({LIVING})"""
 NOTES: Final = "SELECT key, value FROM notes WHERE starts_with(key, %s)"
 CARRY: Final = """INSERT INTO timings (what, stream, due, sent)
 SELECT * FROM unnest(%(what)s::text[], %(of)s::text[], %(due)s::float8[], %(sent)s::float8[])"""

@@ -24,6 +24,7 @@ from tallystick.poco.values import Address, Hash
 from tallystick.scheduler import admin_figures as figures
 from tallystick.scheduler.admin_course import Course, Helm
 from tallystick.scheduler.admission import Admission
+from tallystick.scheduler.company import Company
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.money import policy_mistake
 from tallystick.scheduler.money_book import MoneyBook
@@ -55,6 +56,7 @@ class Office:
     watch: MoneyWatch
     book: MoneyBook
     began: float
+    company: Company
 
     async def run(self) -> None:
         """Keep orders, look after the money, answer the operator; until cancelled."""
@@ -169,22 +171,38 @@ class Office:
         """Give a wallet no more work."""
         wallet = _wallet(request)
         found = self.admission.block(wallet, text(request, "why", most=500))
+        self.company.tell_offices()
         return {**asdict(found), "holds": self._holds(wallet)}
 
     async def unblock(self, request: Request) -> Answer:
         """Give it work again."""
         wallet = _wallet(request)
         was = self.admission.unblock(wallet)
+        self.company.tell_offices()
         self.pool.ring(wallet)  # it may be waiting
         return {"wallet": str(wallet), "was_blocked": was}
 
     async def drain(self, request: Request) -> Answer:
-        """Sell nothing more, finish what was begun, end then; or take that back."""
-        course = Course.CLOSING if request.get("all") else Course.DRAINING
-        self._sail(Course.WORKING if request.get("off") else course)
+        """Sell nothing more, finish what was begun, end then; or take that back. Of several
+        schedulers this one ends, and the others go on, unless the whole pool is meant."""
+        others, course = self.company.others(), Course.DRAINING
+        if request.get("off"):
+            course = Course.WORKING
+        elif others and not request.get("whole_pool"):
+            course = Course.LEAVING
+        elif request.get("all"):
+            course = Course.CLOSING
+        if course is not Course.LEAVING:
+            self.company.steer("" if course is Course.WORKING else str(course))
+        self.steered(course)
         waits = len(list(self.helm.waited_for(self.pool.tasks())))
         left = sum(not task.status.over for task in self.pool.tasks()) - waits
-        return {"state": str(self.helm.course), "waits_for": waits, "left": left}
+        return {
+            "state": str(self.helm.course),
+            "waits_for": waits,
+            "left": left,
+            "others": others,
+        }
 
     async def publish(self, request: Request) -> Answer:
         """Sign an order on these terms too; without any, what was withdrawn."""
@@ -216,15 +234,22 @@ class Office:
 
     async def _follow_others(self) -> None:
         """What operators tell other schedulers of the pool counts here too, soon after."""
+        seen = self.company.office.count
         while True:
-            await anyio.sleep(_OTHERS)
+            seen = await self.company.office.next(seen, _OTHERS)
             try:
-                self.admission.read_again()
+                for worker in self.admission.read_again():
+                    self.pool.ring(worker)
+                self.pool.roster.read_again()
                 self.book.read_again()
             except Unavailable as trouble:
                 log.debug("What others noted is read again: %s", trouble)
 
-    def _sail(self, course: Course) -> None:
+    def steered(self, course: str) -> None:
+        """Take a course, at the operator's word to this scheduler or to another one."""
+        course = Course(course or Course.WORKING)
+        if self.helm.course is Course.LEAVING:
+            return
         self.orders.paused = course is not Course.WORKING
         self.pool.giving.begin_new(course is not Course.DRAINING)
         self.helm.steer(course)
@@ -244,6 +269,7 @@ def open_office(
     sender: Sender,
     fees: Fees,
     admission: Admission,
+    company: Company,
 ) -> Office:
     """The office of a scheduler that starts."""
     owner = pool.wallet.address
@@ -272,6 +298,7 @@ def open_office(
         watch=watch,
         book=book,
         began=time.time(),
+        company=company,
     )
     pool.engine.listen(office.heard)
     return office

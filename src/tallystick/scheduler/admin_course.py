@@ -23,6 +23,8 @@ class Course(StrEnum):
     """Nothing is on offer, no task is begun; the scheduler ends when those begun are over."""
     CLOSING = "closing"
     """Nothing is on offer; it ends when every task that was bought is over."""
+    LEAVING = "leaving"
+    """One of several ends, and the others go on with what it began."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class Helm:
 
     def waited_for(self, tasks: Iterable[Task]) -> Iterator[Task]:
         """What has to end before the scheduler does, on this course."""
+        if self.course is Course.LEAVING:
+            return iter(())
         return (task for task in tasks if not task.status.over and self.begins(task))
 
     async def until_the_end(self, tasks: Iterable[Task]) -> None:

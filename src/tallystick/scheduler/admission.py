@@ -55,12 +55,15 @@ class Admission:
         self._blocked: dict[Address, Block] = {}
         self.read_again()
 
-    def read_again(self) -> None:
-        """Who is blocked, perhaps at the word of another scheduler of the pool."""
+    def read_again(self) -> list[Address]:
+        """Who is blocked, perhaps at the word of another scheduler of the pool. Tells which
+        wallets were blocked and are not any more."""
+        before = self._blocked
         self._blocked = {
             Address(key.removeprefix(_BLOCKED)): Block(**json.loads(text))
             for key, text in self._journal.notes(_BLOCKED).items()
         }
+        return [wallet for wallet in before if wallet not in self._blocked]
 
     def block(self, wallet: Address, why: str = "") -> Block:
         """Give `wallet` no more work, from now on."""

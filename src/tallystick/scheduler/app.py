@@ -140,27 +140,39 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     steps = PoolSteps(hub, sender, clock)
     engine: PoolEngine = Engine(journal=journal, rules=PoolRules(clock), perform=steps.perform)
     follower = _follower(config, engine, heads, hub=hub, clock=clock, company=company)
-    pool = Pool(
-        engine=engine,
-        roster=company.roster,
-        wallet=wallet,
-        hub=hub,
-        clock=clock,
-        history=journal.read(),
-    )
+    pool = _pool(engine, wallet, company, hub=hub, clock=clock)
     pool.giving.unstaked = config.contribute_and_finalize
     results = await stack.enter_async_context(ResultsClient(config.results_url))
     uploads = Uploads(engine.states, results)
     app = front(config, pool, journal, uploads.has, doors=company.doors)
     desk, window = app.state.desk, app.state.window
     office = open_office(
-        config, pool, journal, sender=sender, fees=_fees(config), admission=desk.admission
+        config,
+        pool,
+        journal,
+        sender=sender,
+        fees=_fees(config),
+        admission=desk.admission,
+        company=company,
     )
     window.orders = office.orders
     app.state.figures.registry.register(Takings(office.figures))
-    app.state.vitals.know(heads, follower, sender, config.data_dir / "transactions.db")
-    company.open(pool, app)
+    app.state.vitals.know(heads, follower, sender)
+    company.open(pool, app, office.steered)
     return Parts(config, journal, pool, follower, sender, heads, app, office, company)
+
+
+def _pool(
+    engine: PoolEngine, wallet: Wallet, company: Company, *, hub: Hub, clock: ChainClock
+) -> Pool:
+    return Pool(
+        engine=engine,
+        roster=company.roster,
+        wallet=wallet,
+        hub=hub,
+        clock=clock,
+        history=company.journal.read(),
+    )
 
 
 async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> None:

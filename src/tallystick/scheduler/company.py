@@ -21,6 +21,7 @@ from tallystick.chain.watcher import Cursor, Position
 from tallystick.engine.databases import with_postgres
 from tallystick.engine.fence import Fenced
 from tallystick.engine.journal import ChainRef, Journal
+from tallystick.engine.pulse import Pulse
 from tallystick.lifecycle.facts import Fact, Ordered
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.deals import Record
@@ -52,8 +53,21 @@ class Company(Protocol):
     def rewound(self, known: list[Position]) -> list[Position]:
         """From which blocks to read on, once the news of all `known` ones is recorded."""
 
-    def open(self, pool: Pool, app: FastAPI) -> None:
-        """The parts are there: tell them what is ours."""
+    @property
+    def office(self) -> Pulse:
+        """Beats when the operator told another process something that all should know."""
+
+    def tell_offices(self) -> None:
+        """The operator told this process something that all should know."""
+
+    def others(self) -> int:
+        """How many other processes were heard of lately."""
+
+    def steer(self, course: str) -> None:
+        """Have all processes take this course; empty: go on."""
+
+    def open(self, pool: Pool, app: FastAPI, steered: Callable[[str], None]) -> None:
+        """The parts are there: tell them what is ours, and `steered` what all should do."""
 
     async def run(self) -> None:
         """Live with the others, until cancelled."""
@@ -71,6 +85,7 @@ class Sole:
     roster: Roster
     cursor: Cursor
     doors: Doors
+    office: Pulse = field(default_factory=Pulse)
     _close: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     def sender(
@@ -86,8 +101,18 @@ class Sole:
         """Nothing is ever behind."""
         return known
 
-    def open(self, pool: Pool, app: FastAPI) -> None:
-        """Everything is ours."""
+    def tell_offices(self) -> None:
+        """There is no other."""
+
+    def others(self) -> int:
+        """None."""
+        return 0
+
+    def steer(self, course: str) -> None:
+        """There is nobody else."""
+
+    def open(self, pool: Pool, app: FastAPI, steered: Callable[[str], None]) -> None:
+        """Everything is ours, and nobody else steers."""
 
     async def run(self) -> None:
         """There is nobody else."""

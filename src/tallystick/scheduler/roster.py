@@ -36,14 +36,12 @@ class Roster:
             for key, text in journal.notes(_INSTANCE).items()
         }
         """Which process uses a wallet; "" for a peer of another make, which does not tell."""
-        self._owners = {
-            Address(key.removeprefix(_OWNER)): text
-            for key, text in journal.notes(_OWNER).items()
-        }
+        self._owners: dict[Address, str] = {}
         """Who runs a worker, where somebody said so."""
         self._hosts: dict[Address, str] = {}
         """Where a worker called from when it registered; unknown for those of this machine."""
         self._kin: dict[str, frozenset[Address]] = {}
+        self.read_again()
         self._heard = dict.fromkeys(self._models, clock())
         self._left: set[Address] = set()
         """Said goodbye: silent from then on, and their wallet may be used elsewhere."""
@@ -68,6 +66,15 @@ class Roster:
         self._left.discard(worker)
         self.heard(worker)
         return model
+
+    def read_again(self) -> None:
+        """Who runs which worker, perhaps as another scheduler of the pool was told."""
+        self._owners = self._noted(_OWNER)
+        self._kin.clear()
+
+    def _noted(self, kind: str) -> dict[Address, str]:
+        notes = self._journal.notes(kind)
+        return {Address(key.removeprefix(kind)): text for key, text in notes.items()}
 
     def owned(self, worker: Address, owner: str) -> None:
         """Remember who runs a worker; "" forgets it. Wallets of one owner are no second

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
 
-from tallystick.chain.spent import fees
-from tallystick.engine.errors import DiskTrouble
-from tallystick.engine.read_only import NotThere
+from tallystick.engine.errors import Unavailable
 from tallystick.lifecycle.facts import Fact
 from tallystick.scheduler.routing import Route, get, told
 from tallystick.wire import public as bodies
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tallystick.chain.follow import Follower
     from tallystick.chain.heads import Heads
     from tallystick.chain.records import Head
@@ -56,11 +53,11 @@ class Vitals:
     def __post_init__(self) -> None:
         self.began = self.clock()
 
-    def know(self, heads: Heads, follower: Follower, sender: Sender, book: Path) -> None:
-        """Look at these from now on; `book` is the file of the sender's transactions."""
+    def know(self, heads: Heads, follower: Follower, sender: Sender) -> None:
+        """Look at these from now on."""
         self.head, self.followed = lambda: heads.latest, lambda: follower.head
         self.pending = lambda: tuple(each.since for each in sender.pending)
-        self.gas_spent = Spent(book).wei
+        self.gas_spent = Spent(sender.spent).wei
 
     @property
     def head_age(self) -> float | None:
@@ -86,7 +83,7 @@ class Vitals:
             return True
         try:
             self.journal.note(_NOTE, str(int(self.clock())))
-        except DiskTrouble:
+        except Unavailable:
             return False
         self._probed = time.monotonic()
         return True
@@ -95,18 +92,16 @@ class Vitals:
 class Spent:
     """The gas that a book of transactions tells of, read now and then: it is a sum of many."""
 
-    def __init__(self, book: Path) -> None:
-        self._book, self._read, self._wei = book, -_ACCOUNTS, 0
+    def __init__(self, told: Callable[[], int]) -> None:
+        self._told, self._read = told, -_ACCOUNTS
+        self._wei: int | None = None
 
     def wei(self) -> int | None:
-        """None when there is no such file: the transactions of several schedulers are kept in
-        their database."""
+        """What was known at the last look; None while the book could not be read yet."""
         if time.monotonic() < self._read + _ACCOUNTS:
             return self._wei
-        try:
-            self._wei = sum(fee.wei for fee in fees(self._book))
-        except NotThere:
-            return None
+        with suppress(Unavailable):
+            self._wei = self._told()
         self._read = time.monotonic()
         return self._wei
 

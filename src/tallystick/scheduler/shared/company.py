@@ -6,6 +6,7 @@ Needs the extra `tallystick[postgres]`: load it through `engine.databases` only.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from tallystick.engine.errors import Unavailable
 from tallystick.engine.fence import shard_of
 from tallystick.engine.postgres_link import Link
 from tallystick.engine.postgres_schema import migrate
+from tallystick.engine.pulse import Pulse
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.doors import Doors
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from tallystick.scheduler.pool import Pool
 
 _ASSIGN: Final = "assign"
+_OFFICE: Final = "office"
 _AGAIN: Final = 0.1
 """Seconds after a refusal before another process is asked for work again."""
 
@@ -96,9 +99,27 @@ class Shared:
         """From which blocks to read on, so that a shard that came misses none."""
         return self.member.join(known)
 
-    def open(self, pool: Pool, app: FastAPI) -> None:
-        """The parts are there: tell them what is ours."""
+    @property
+    def office(self) -> Pulse:
+        """Beats when the operator told another process something that all should know."""
+        return self.member.bell.pulse(_OFFICE)
+
+    def tell_offices(self) -> None:
+        """The operator told this process something that all should know."""
+        self.member.bell.ring(_OFFICE)
+
+    def others(self) -> int:
+        """How many other processes were heard of lately."""
+        return len(set(self.member.leases.alive) - {self.member.leases.me})
+
+    def steer(self, course: str) -> None:
+        """Have all processes take this course; empty: go on. Raises DatabaseGone."""
+        self.member.steer(course)
+
+    def open(self, pool: Pool, app: FastAPI, steered: Callable[[str], None]) -> None:
+        """The parts are there: tell them what is ours, and `steered` what all should do."""
         self._pools.append(pool)
+        self.member.steered = steered
         pool.share(self.news, self._assigned)
         self.member.attach(pool.engine)
         self.roster.returned = pool.welcome_back
@@ -164,7 +185,7 @@ def open_shared(config: SchedulerConfig, wallet: Wallet, url: str) -> Shared:
         url=config.database,
         member=member,
         inbox=Inbox(link, bell, member.addresses),
-        roster=SharedRoster(member.journal, link, bell),
+        roster=SharedRoster(member.journal, link, bell, leases.life),
         cursor=ShardCursors(link, member.rights),
         doors=Doors(
             SharedChallenges(link),

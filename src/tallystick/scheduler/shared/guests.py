@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import anyio
 
 from tallystick.engine.complaints import Complaints
 from tallystick.engine.errors import Unavailable
+from tallystick.engine.fence import LEASE, Fence, Fenced
 from tallystick.engine.postgres_link import Link
+from tallystick.engine.postgres_statements import LIVING
 from tallystick.poco.values import Address
 from tallystick.scheduler.roster import Roster
 from tallystick.scheduler.shared.bell import LOOK, Bell
@@ -23,17 +25,24 @@ from tallystick.wire.scheduler import WorkerModel
 log = logging.getLogger(__name__)
 
 _CALL: Final = "worker"
+_HOST: Final = "host "
+"""Notes: where a worker called from when it registered."""
 _DEAF: Final = 5.0
 """Seconds without news of the other processes after which nobody is called silent."""
 
-_REGISTERED: Final = """
-INSERT INTO worker (wallet, instance, slots, body) VALUES (%s, %s, %s, %s)
+_REGISTERED: Final = f"""
+INSERT INTO worker (wallet, instance, slots, body)
+SELECT %(wallet)s::text, %(instance)s::text, %(slots)s::integer, %(body)s::text
+WHERE EXISTS ({LIVING})
 ON CONFLICT (wallet) DO UPDATE SET instance = excluded.instance, slots = excluded.slots,
-    body = excluded.body, seen = clock_timestamp()"""
-_LEFT: Final = "UPDATE worker SET seen = '-infinity' WHERE wallet = %s"
-_HEARD: Final = """
-UPDATE worker SET seen = clock_timestamp()
-WHERE wallet = ANY(%s::text[]) AND seen > '-infinity'"""
+    body = excluded.body, seen = clock_timestamp() RETURNING TRUE"""
+_LEFT: Final = f"""
+UPDATE worker SET seen = '-infinity' WHERE wallet = %(wallet)s AND EXISTS ({LIVING})
+RETURNING TRUE"""
+_HEARD: Final = f"""
+WITH told AS (UPDATE worker SET seen = clock_timestamp()
+    WHERE wallet = ANY(%(wallets)s::text[]) AND seen > '-infinity' AND EXISTS ({LIVING}))
+SELECT TRUE WHERE EXISTS ({LIVING})"""
 _ONE: Final = """
 SELECT instance, body, seen = '-infinity',
     CASE WHEN seen = '-infinity' THEN 0
@@ -52,10 +61,13 @@ class SharedRoster(Roster):
         journal: Any,
         link: Link,
         bell: Bell,
+        life: Callable[[], Fence],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`life`: the right of this process to write. Whatever writes raises Fenced when it
+        was not heard of lately, and DatabaseGone."""
         super().__init__(journal, clock)
-        self._link, self._bell = link, bell
+        self._link, self._bell, self._life = link, bell, life
         self._fresh: set[Address] = set()
         self._synced = clock()
         self._complaints = Complaints(log)
@@ -71,13 +83,30 @@ class SharedRoster(Roster):
         instance: str = "",
         takeover: bool = False,
     ) -> WorkerModel:
-        """Remember it for all processes. Raises WalletTaken, DatabaseGone."""
+        """Remember it for all processes. Raises WalletTaken, Fenced, DatabaseGone."""
         self._fetch(worker)
         known = super().register(worker, model, instance=instance, takeover=takeover)
         body = known.model_dump_json(by_alias=True)
-        self._link.rows(_REGISTERED, (str(worker), instance, known.slots, body))
+        row = {"wallet": str(worker), "instance": instance, "slots": known.slots}
+        self._write(_REGISTERED, **row, body=body)
         self._bell.ring(f"{_CALL} {worker}")
         return known
+
+    def read_again(self) -> None:
+        """Who runs which worker, and where each called from, whichever process it spoke to."""
+        super().read_again()
+        self._hosts = self._noted(_HOST)
+
+    def calls_from(self, worker: Address, host: str) -> None:
+        """Note it for all processes: any of them may give the worker a task."""
+        before = self._hosts.get(worker)
+        super().calls_from(worker, host)
+        if (now := self._hosts.get(worker)) == before:
+            return
+        if now is None:
+            self._journal.forget(f"{_HOST}{worker}")
+        else:
+            self._journal.note(f"{_HOST}{worker}", now)
 
     def heard(self, worker: Address) -> None:
         """A sign of life; the others are told within a second."""
@@ -86,9 +115,9 @@ class SharedRoster(Roster):
 
     def left(self, worker: Address) -> None:
         """The worker ends, by its own word."""
+        self._write(_LEFT, wallet=str(worker))
         super().left(worker)
         self._fresh.discard(worker)
-        self._link.rows(_LEFT, (str(worker),))
         self._bell.ring(f"{_CALL} {worker}")
 
     def model(self, worker: Address) -> WorkerModel | None:
@@ -123,12 +152,18 @@ class SharedRoster(Roster):
 
     def _exchange(self) -> None:
         if self._fresh:
-            self._link.rows(_HEARD, ([str(worker) for worker in self._fresh],))
+            self._write(_HEARD, wallets=[str(worker) for worker in self._fresh])
             self._fresh.clear()
         since = self._clock() - self._synced + _DEAF
         for wallet, instance, age in self._link.rows(_LATELY, (since,)):
             self._seen(Address(wallet), instance, age)
         self._synced = self._clock()
+
+    def _write(self, statement: LiteralString, **values: object) -> None:
+        life = self._life()
+        mine = {"holder": life.holder, "epoch": life.epoch, "lease": LEASE}
+        if not self._link.rows(statement, {**values, **mine}):
+            raise Fenced("This process slept and has to be heard of again before it writes.")
 
     def _seen(self, worker: Address, instance: str, age: float) -> None:
         if super().model(worker) is None or self._instances.get(worker) != instance:

@@ -15,20 +15,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, LiteralString
 
-from tallystick.engine.fence import Fence, Fenced, shard_of
+from tallystick.engine.fence import LEASE, Fence, Fenced, shard_of
 from tallystick.engine.postgres_link import Link
 from tallystick.scheduler.shared.shares import Share, plan
 
 log = logging.getLogger(__name__)
 
-LEASE: Final = 6.0
-"""Seconds for which a shard stays with a process that was not heard of."""
 BEAT: Final = 1.0
 """Seconds between two signs of life."""
 
 _ALIVE: Final = """
-INSERT INTO process (id, url) VALUES (%(me)s, %(url)s)
-ON CONFLICT (id) DO UPDATE SET beat = clock_timestamp()"""
+INSERT INTO process (id, url, course) VALUES (%(me)s, %(url)s, coalesce((
+    SELECT max(course) FROM process
+    WHERE beat > clock_timestamp() - %(lease)s * interval '1 second'), ''))
+ON CONFLICT (id) DO UPDATE SET beat = clock_timestamp(), epoch = CASE
+    WHEN process.beat > clock_timestamp() - %(lease)s * interval '1 second'
+    THEN process.epoch ELSE nextval('life') END
+RETURNING epoch, course"""
+_STEER: Final = """UPDATE process SET course = %(course)s
+WHERE beat > clock_timestamp() - %(lease)s * interval '1 second'"""
 _OTHERS: Final = """
 SELECT id FROM process WHERE beat > clock_timestamp() - %(lease)s * interval '1 second'"""
 _BURY: Final = """
@@ -106,8 +111,11 @@ class Leases:
     _shards: dict[int, _Right] = field(default_factory=dict[int, _Right])
     _sender: _Right | None = None
     _only: Collection[int] | None = None
+    _life: _Right | None = None
     alive: tuple[str, ...] = ()
     """The processes that were heard of lately, this one included."""
+    course: str = ""
+    """What the operator told all processes to do; empty: to work."""
 
     def of(self, shard: int) -> Fence:
         """The right to a shard. Raises Fenced."""
@@ -124,6 +132,16 @@ class Leases:
             for shard in shards
             if (right := self._shards.get(shard)) and self.clock() < right.until
         ]
+
+    def life(self) -> Fence:
+        """The right to write what belongs to no task. Raises Fenced."""
+        if self._life is None or self.clock() >= self._life.until:
+            raise Fenced("This process has to be heard of again before it writes.")
+        return Fence(-1, self._life.epoch, self.me)
+
+    def steer(self, course: str) -> None:
+        """Tell all processes that live what to do. Raises DatabaseGone."""
+        self.link.rows(_STEER, self._values(course=course))
 
     def holds(self, shard: int) -> bool:
         """Whether this process believes to hold a shard."""
@@ -162,7 +180,9 @@ class Leases:
         What has to be given up is only named (`given`): whoever stops the work on it calls
         `give`. Raises DatabaseGone.
         """
-        self.link.rows(_ALIVE, self._values())
+        before = self.clock()
+        ((epoch, self.course),) = self.link.rows(_ALIVE, self._values())
+        self._life = _Right(epoch, before + LEASE)
         others = self.link.rows(_OTHERS, self._values())
         self.alive = tuple(sorted(name for (name,) in others))
         lost = self._renew()
@@ -182,7 +202,7 @@ class Leases:
     def leave(self) -> None:
         """Give everything up, since this process ends."""
         self.give(list(self._shards))
-        self._sender = None
+        self._sender = self._life = None
         self.link.rows(_WALLET_GIVE, self._values())
         self.link.rows(_LEFT, self._values())
 

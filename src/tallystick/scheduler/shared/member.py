@@ -10,9 +10,9 @@ Needs the extra `tallystick[postgres]`: load it through `engine.databases` only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tallystick.chain.follow import CURSOR
 from tallystick.chain.watcher import Position
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SHARDS: Final = "shards"
+"""The call that everybody should look who is there, and what it has to do."""
+
 
 @dataclass(slots=True)
 class Member:
@@ -46,6 +49,9 @@ class Member:
     replica: Replica | None = None
     sending: Pulse = field(default_factory=Pulse)
     """Beats when the right to send has come or gone."""
+    steered: Callable[[str], None] = lambda course: None
+    """Called with what the operator told all processes to do, when it is something else."""
+    _course: str = ""
     _before: str | None = None
     """Where one process alone had stopped, when the pool was kept in a file until now."""
     _joined: set[int] = field(default_factory=set[int])
@@ -97,14 +103,23 @@ class Member:
         if changes.given:
             self._forget(changes.given)
             self.leases.give(changes.given)
-            self.bell.ring("shards")
+            self.bell.ring(_SHARDS)
         self._forget([n for n in self._joined if not self.leases.holds(n)])
         if sent != (self.leases.sends is not None):
             self.sending.beat()
+        if self._course != self.leases.course:
+            self._course = self.leases.course
+            self.steered(self._course)
+
+    def steer(self, course: str) -> None:
+        """Tell all processes what to do, now; who comes meanwhile does it too. Raises
+        DatabaseGone."""
+        self.leases.steer(course)
+        self.bell.ring(_SHARDS)
 
     async def run(self) -> None:
         """Live until cancelled."""
-        seen, wake = -1, self.bell.pulse("shards")
+        seen, wake = -1, self.bell.pulse(_SHARDS)
         while True:
             try:
                 self.beat()
