@@ -32,7 +32,9 @@ _STANDS_FOR: Final = {failed: begun for begun, _, failed in STEP_NAMES.values()}
 class Progress(Protocol):
     """Somebody who shows the news of tasks while they run."""
 
-    def tell(self, news: News) -> None: ...
+    def tell(self, news: News) -> None:
+        """Show what happened."""
+        ...
 
     def say(self, text: str) -> None:
         """A line between the news."""
@@ -59,6 +61,7 @@ def progress(voice: Voice, names: Mapping[str, str]) -> Progress:
 
 
 def short(task: TaskId) -> str:
+    """The first digits of a task, enough for a person."""
     return f"{str(task)[:10]}…"
 
 
@@ -82,9 +85,11 @@ class Lines:
         return
 
     def say(self, text: str) -> None:
+        """A line between the news."""
         self.voice.say(text)
 
     def tell(self, news: News) -> None:
+        """A line for each fact, and for each state on chain."""
         match news:
             case OnChain(task=task, status=status, block=block):
                 self._line(task, "chain", f"{on_chain(status)} in block {block}")

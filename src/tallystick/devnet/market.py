@@ -116,6 +116,7 @@ class Market:
         )
 
     def save(self) -> None:
+        """Write it where other commands find it; nobody else may read it."""
         text = TypeAdapter(type(self)).dump_json(self, indent=1).decode()
         write_private(Places(self.data).market, text + "\n")
 

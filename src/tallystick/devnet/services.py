@@ -43,18 +43,22 @@ class Plan:
 
     @property
     def rpc_url(self) -> str:
+        """Of the node."""
         return f"http://127.0.0.1:{self.ports.chain}"
 
     @property
     def ws_url(self) -> str:
+        """Of the node, for subscriptions."""
         return f"ws://127.0.0.1:{self.ports.chain}"
 
     @property
     def scheduler_url(self) -> str:
+        """Of the pool."""
         return f"http://127.0.0.1:{self.ports.scheduler}"
 
     @property
     def results_url(self) -> str:
+        """Of the result store."""
         return f"http://127.0.0.1:{self.ports.results}"
 
     @property

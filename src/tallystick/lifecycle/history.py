@@ -27,20 +27,33 @@ class Seen(Protocol):
     """Where on the chain a fact was seen."""
 
     @property
-    def block(self) -> int: ...
+    def block(self) -> int:
+        """Its number."""
+        ...
+
     @property
-    def tx(self) -> str | None: ...
+    def tx(self) -> str | None:
+        """The transaction, where one is known."""
+        ...
 
 
 class Told(Protocol):
     """A fact as a journal keeps it."""
 
     @property
-    def fact(self) -> Fact: ...
+    def fact(self) -> Fact:
+        """What happened."""
+        ...
+
     @property
-    def at(self) -> float: ...
+    def at(self) -> float:
+        """When it was written down, in seconds of Unix time."""
+        ...
+
     @property
-    def ref(self) -> Seen | None: ...
+    def ref(self) -> Seen | None:
+        """Where on chain, if there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from tallystick.poco.values import Address, Hash, Instant, TaskId
 
 
 class TaskStatus(StrEnum):
+    """The states of a task on chain."""
+
     UNSET = "unset"
     ACTIVE = "active"
     REVEALING = "revealing"
@@ -35,6 +37,7 @@ class TaskStatus(StrEnum):
 
     @property
     def over(self) -> bool:
+        """Whether nothing can happen to it any more."""
         return self in (TaskStatus.COMPLETED, TaskStatus.FAILED)
 
 
@@ -52,10 +55,12 @@ class Task:
     replicates: Mapping[Address, Replicate] = field(default_factory=dict[Address, Replicate])
 
     def in_status(self, *wanted: Status) -> Iterator[Replicate]:
+        """The replicates in one of these."""
         return (r for r in self.replicates.values() if r.status in wanted)
 
     @property
     def winners(self) -> Iterator[Replicate]:
+        """Those whose vote is the consensus, whether revealed yet or not."""
         return (
             r
             for r in self.replicates.values()
@@ -64,6 +69,7 @@ class Task:
 
     @property
     def link(self) -> str | None:
+        """Where the result is, once a winner uploaded it."""
         return next((r.link for r in self.winners if r.link), None)
 
 

@@ -45,9 +45,11 @@ class Tally:
     groups: Mapping[Hash, int] = field(default_factory=dict[Hash, int])
 
     def vote(self, choice: Hash, weight: int) -> Tally:
+        """The tally after one more vote."""
         return Tally({**self.groups, choice: max(self.groups.get(choice, 0), 1) * weight})
 
     def without(self, choice: Hash) -> Tally:
+        """The tally without a result that nobody revealed."""
         return Tally({h: w for h, w in self.groups.items() if h != choice})
 
     def settles(self, choice: Hash, trust: int) -> bool:
@@ -61,4 +63,5 @@ class Tally:
 
     @property
     def leader(self) -> Hash | None:
+        """The result with the most weight; None before the first vote."""
         return max(self.groups, key=lambda h: self.groups[h], default=None)

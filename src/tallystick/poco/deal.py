@@ -81,14 +81,17 @@ class Deal:
 
     @property
     def contribution_deadline(self) -> Instant:
+        """Last moment of votes: 7 time units after the deal."""
         return self.start + self.time_unit * CONTRIBUTION_DEADLINE_RATIO
 
     @property
     def final_deadline(self) -> Instant:
+        """After it everybody gets the money back: 10 time units after the deal."""
         return self.start + self.time_unit * FINAL_DEADLINE_RATIO
 
     @property
     def reveal_period(self) -> int:
+        """Seconds that winners have to reveal: 2 time units."""
         return self.time_unit * REVEAL_DEADLINE_RATIO
 
     @property
@@ -107,6 +110,7 @@ class Deal:
         return self.callback != ZERO_ADDRESS
 
     def task_id(self, index: int) -> TaskId:
+        """The task at `index`, as the contract derives it."""
         return TaskId(keccak(self.id + index.to_bytes(32, "big")))
 
 

@@ -54,6 +54,7 @@ class Escrow:
     """All that was deposited and not withdrawn; the sum of all balances."""
 
     def balance(self, account: Address) -> Nrlc:
+        """What the account may take out."""
         return self.balances.get(account, 0)
 
     def stake(self, account: Address) -> Nrlc:
@@ -94,11 +95,13 @@ class Escrow:
             self.emit(Event("Lock", (account, amount)))
 
     def unlock(self, account: Address, amount: Nrlc) -> None:
+        """Give back what was locked."""
         self._move(self.hub, account, amount)
         self.locked[account] = self.stake(account) - amount
         self.emit(Event("Unlock", (account, amount)))
 
     def reward(self, account: Address, amount: Nrlc, task: TaskId) -> None:
+        """Pay from the hub's own, for a task."""
         self._move(self.hub, account, amount)
         self.emit(Event("Reward", (account, amount, task)))
 

@@ -68,6 +68,8 @@ class Vote(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
+    """A vote as the chain keeps it."""
+
     status: Vote
     hash: Hash
     seal: Hash
@@ -134,6 +136,7 @@ class Ledger:
         return task.id
 
     def initialize_array(self, deals: list[DealId], indices: list[int]) -> list[TaskId]:
+        """Several births at once, or none."""
         self._fresh_ones(deals, indices)
         return [self.initialize(*one) for one in zip(deals, indices, strict=True)]
 
@@ -258,6 +261,7 @@ class Ledger:
         self.emit(Event("TaskClaimed", (task_id,)))
 
     def claim_array(self, task_ids: list[TaskId], *, now: Instant) -> None:
+        """Several claims at once, or none."""
         require(len(set(task_ids)) == len(task_ids), "A task is named twice.")
         for task_id in task_ids:
             self._claimable(task_id, now)

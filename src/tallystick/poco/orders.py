@@ -158,6 +158,7 @@ class Domain:
 
     @property
     def separator(self) -> Hash:
+        """EIP-712: binds every signature to this hub on this chain."""
         return _separator(self.chain_id, self.hub)
 
 
@@ -245,6 +246,7 @@ class Refusal:
 
     @property
     def revert_reason(self) -> str:
+        """What the contract says."""
         return f"iExecV5-matchOrders-0x{self.code:02x}"
 
     def __str__(self) -> str:

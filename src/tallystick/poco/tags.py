@@ -44,6 +44,7 @@ def without(tag: Tag, other: Tag) -> Tag:
 
 
 def needs_enclave(tag: Tag) -> bool:
+    """Whether only an enclave may do it (bit 0)."""
     return bool(number(tag) & TEE)
 
 

@@ -25,6 +25,7 @@ class FixedBytes(bytes):
     SIZE: ClassVar[int]
 
     def __new__(cls, value: bytes | str) -> Self:
+        """From bytes, or from hex with `0x`. Raises ValueError."""
         raw = cls._parse(value) if isinstance(value, str) else value
         if not isinstance(raw, bytes | bytearray):
             raise ValueError(
@@ -82,13 +83,17 @@ class Address(FixedBytes):
 
 
 class Hash(FixedBytes):
+    """32 bytes of Keccak-256."""
+
     SIZE = 32
 
 
-class DealId(Hash): ...
+class DealId(Hash):
+    """What a deal is known by."""
 
 
-class TaskId(Hash): ...
+class TaskId(Hash):
+    """What a task is known by."""
 
 
 class Digest(Hash):

@@ -89,4 +89,5 @@ class Memory:
         """Simulated seconds measure nothing."""
 
     def timings(self, stream: str) -> list[tuple[str, float, float]]:
+        """None: virtual time is not measured."""
         return []

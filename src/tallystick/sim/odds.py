@@ -96,9 +96,11 @@ class Purchase:
 
     @property
     def volume(self) -> int:
+        """Tasks in all."""
         return sum(self.lots)
 
     def nature(self, index: int) -> Nature:
+        """How the app of a task behaves."""
         return self.natures[index] if index < len(self.natures) else Nature.WORKS
 
 

@@ -90,6 +90,7 @@ class Party:
 
     @property
     def tasks(self) -> list[Task]:
+        """All that it knows of."""
         return list(self.engine.states.values())
 
     def task(self, task_id: TaskId) -> Task | None:
@@ -105,6 +106,7 @@ class Party:
         return True
 
     def crash(self, now: Instant) -> None:
+        """Lose everything but the journal."""
         self._tell(self.name, "crashes")
         self.up, self.life, self.well_since = False, self.life + 1, now
         self.busy.clear()
@@ -162,9 +164,11 @@ class Worker(Party):
 
     @property
     def silent(self) -> bool:
+        """Whether it takes work and says nothing."""
         return self.machine.character is Character.SILENT
 
     def mine(self, task: Task) -> Replicate | None:
+        """Its own replicate of a task."""
         return task.replicates.get(self.address)
 
     def untold(self) -> list[Entry[Fact]]:
@@ -175,6 +179,7 @@ class Worker(Party):
         return self.outbox
 
     def owed(self, task: Task, now: Instant) -> list[agenda.WorkerCommand]:
+        """What it has to do about a task now."""
         return list(agenda.owed_by_worker(task, self.address, now))
 
 
@@ -206,6 +211,7 @@ class Scheduler(Party):
         self._backup = Backup(Memory(), [], set())
 
     def back_up(self) -> None:
+        """Keep a copy of the journal, to be restored from."""
         self._backup = Backup(self.memory.copy(), list(self.seen), set(self.accepted))
 
     def restore(self, now: Instant) -> None:
@@ -220,10 +226,12 @@ class Scheduler(Party):
         self.restart(now, forgotten=0)
 
     def restart(self, now: Instant, *, forgotten: int) -> None:
+        """Come back, with nobody thought lost who could not be heard meanwhile."""
         super().restart(now, forgotten=forgotten)
         self.heard = dict.fromkeys(self.heard, now)
 
     def owed(self, task: Task, now: Instant) -> list[agenda.PoolCommand]:
+        """What it has to do about a task now."""
         return list(agenda.owed_by_pool(task, now))
 
     def news_for(self, worker: Address, after: int) -> Iterator[Entry[Fact]]:

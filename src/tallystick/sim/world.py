@@ -68,6 +68,7 @@ class World:
 
     @property
     def parties(self) -> list[Party]:
+        """Scheduler and workers."""
         return [self.scheduler, *self.workers.values()]
 
     @property
@@ -125,6 +126,7 @@ class World:
             self._review_scheduler()
 
     def chance(self, probability: float) -> bool:
+        """One throw of the dice; none is used up where nothing can happen."""
         return probability > 0 and self.random.random() < probability
 
     def kill(self, party: Party) -> None:

@@ -66,6 +66,7 @@ class Expectation:
 
     @property
     def profit(self) -> Nrlc:
+        """What is left of the reward, below zero for a loss."""
         return self.reward - self.cost
 
     @property
