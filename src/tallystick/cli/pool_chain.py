@@ -118,7 +118,7 @@ def policy(
     book = settings.data_dir / "transactions.db"
     act = partial(_change, voice, where, ratios, yes=yes)
     at = partial(_at, settings.rpc_urls, settings.hub, where.wallet(), book, act, fees=fees)
-    told = anyio.run(at)
+    told = anyio.run(partial(at, database=settings.database))
     if not json:
         voice.say(
             f"Changed by transaction {told['transaction']}; deals made before stay as they"
@@ -135,8 +135,11 @@ async def _at(
     act: Any,
     *,
     fees: Fees | None = None,
+    database: str = "",
 ) -> dict[str, Any]:
-    async with at_hub(nodes, hub, wallet, book=book, fees=fees or Fees()) as owner:
+    async with at_hub(
+        nodes, hub, wallet, book=book, fees=fees or Fees(), database=database
+    ) as owner:
         found: dict[str, Any] = await act(owner)
         return found
 

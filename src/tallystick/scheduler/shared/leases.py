@@ -189,7 +189,7 @@ class Leases:
         rows = self.link.rows(_SHARES)
         mine = plan([self._share(*row) for row in rows], self.me, self.alive)
         taken = self._take(mine.take) if mine.take else ()
-        self._beat_of_wallet()
+        self.beat_of_wallet()
         self.link.rows(_BURY)
         return Changes(taken, lost, tuple(n for n in mine.give if n in self._shards))
 
@@ -233,7 +233,8 @@ class Leases:
             self._shards[number] = _Right(epoch, before + LEASE)
         return tuple(Taken(number, cursor) for number, _, cursor in taken)
 
-    def _beat_of_wallet(self) -> None:
+    def beat_of_wallet(self) -> None:
+        """Keep the right to send, or take it when nobody has it. Raises DatabaseGone."""
         before, mine = self.clock(), self._sender
         if mine is not None:
             kept = self.link.rows(_WALLET_RENEW, self._values(epoch=mine.epoch))
