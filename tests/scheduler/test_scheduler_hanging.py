@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from tallystick.engine.errors import Unavailable
-from tallystick.scheduler.hanging import unless_hung_up
+from tallystick.scheduler.hanging import HungUp, hang_up_of, spread, unless_hung_up
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +40,8 @@ async def test_work_for_somebody_who_hung_up_is_given_up():
             ended.append("given up")
         return "a task"
 
-    with anyio.fail_after(5):
-        assert await unless_hung_up(asked, work) is None
+    with anyio.fail_after(60), pytest.raises(HungUp):
+        await unless_hung_up(hang_up_of(asked), work)
     assert ended == ["given up"]
 
 
@@ -52,7 +52,7 @@ async def test_who_waits_gets_the_answer():
         await checkpoint()
         return "a task"
 
-    assert await unless_hung_up(asked, work) == "a task"
+    assert await unless_hung_up(hang_up_of(asked), work) == "a task"
 
 
 async def test_a_trouble_reaches_who_asked_as_it_is():
@@ -62,4 +62,11 @@ async def test_a_trouble_reaches_who_asked_as_it_is():
         raise Unavailable("no node")
 
     with pytest.raises(Unavailable, match="no node"):
-        await unless_hung_up(asked, work)
+        await unless_hung_up(hang_up_of(asked), work)
+
+
+def test_who_came_at_once_does_not_come_again_at_once():
+    waits = [spread(25.0) for _ in range(1000)]
+    assert 20.0 <= min(waits) < 21.0
+    assert 24.0 < max(waits) <= 25.0
+    assert spread(1.5) == 1.5

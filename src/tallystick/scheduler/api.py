@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -17,15 +16,12 @@ from tallystick.lifecycle.facts import Began, Fact, IllegalFact, Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler import story
-from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.asked import Cursor, Patience
-from tallystick.scheduler.hanging import unless_hung_up
-from tallystick.scheduler.logs import LogBook
+from tallystick.scheduler.desk import Desk
+from tallystick.scheduler.hanging import hang_up_of, spread
 from tallystick.scheduler.routing import NOTHING, TEXT, WORKER, Route, get, told
-from tallystick.wire.auth import Challenges, Tokens
 from tallystick.wire.authorization import SignatureBody
 from tallystick.wire.dialect import UnknownStatus, from_update, next_action
-from tallystick.wire.rates import Allowance, TooOften
 from tallystick.wire.refusals import refusal
 from tallystick.wire.scheduler import (
     INSTANCE,
@@ -41,7 +37,6 @@ from tallystick.wire.scheduler import (
 )
 
 if TYPE_CHECKING:
-    from tallystick.scheduler.figures import Pushes
     from tallystick.scheduler.pool import Pool
 
 _TEXT = "text/plain;charset=UTF-8"
@@ -60,28 +55,6 @@ NextWord = Literal[
     "PLEASE_ABORT",
 ]
 """What a worker is to do next, in the words of its v9 peers."""
-IsUploaded = Callable[[TaskId, str], Awaitable[bool]]
-"""Whether the result store really has the result of this task at this link."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the workers' routes need."""
-
-    pool: Pool
-    config: PublicConfig
-    chain: ChainConfig
-    challenges: Challenges
-    tokens: Tokens
-    logs: LogBook
-    admission: Admission
-    history: Callable[[TaskId], story.Story]
-    is_uploaded: IsUploaded
-    pushes: Pushes
-    allowance: Allowance
-    """How often a wallet may ask."""
-
-
 # What routes depend on is asynchronous, though it awaits nothing: else FastAPI hands each of it
 # to a thread, which costs more than all the rest of a short answer.
 
@@ -89,19 +62,14 @@ class Desk:
 async def bearer(request: Request) -> Address:
     """The wallet that sent a request. Raises Unauthorized, TooOften."""
     desk: Desk = request.app.state.desk
-    worker = desk.tokens.bearer(request.headers.get("authorization", ""))
-    if wait := desk.allowance.take(worker):
-        raise TooOften(f"The wallet {worker}", wait)
-    return worker
+    return desk.bearer(request.headers.get("authorization", ""))
 
 
 async def caller(request: Request) -> Address:
     """The worker that sent a request; counts as a sign of life. Raises WalletTaken."""
     desk: Desk = request.app.state.desk
-    worker = await bearer(request)
-    desk.pool.roster.require_current(worker, request.headers.get(INSTANCE, ""))
-    desk.pool.roster.heard(worker)
-    return worker
+    headers = request.headers
+    return desk.caller(headers.get("authorization", ""), headers.get(INSTANCE, ""))
 
 
 async def the_desk(request: Request) -> Desk:
@@ -119,13 +87,13 @@ def attach(app: FastAPI) -> None:
     """Add the workers' routes to `app`."""
     _introductions(app)
     _logins(app)
-    _member(app, "POST", "/workers/ping", {200: TEXT}, _ping)
+    _member(app, "POST", "/workers/ping", {200: TEXT}, ping)
     _member(app, "POST", "/workers/leave", {204: NOTHING}, _leave)
     _member(app, "POST", "/workers/register", {200: WorkerModel}, _register, 403)
     _member(app, "GET", "/workers/computing", {200: list[str]}, _computing)
     offer = {200: OwnOffer | ReplicateOffer, 204: NOTHING}
-    _member(app, "GET", "/replicates/available", offer, _available, 412, 503)
-    _member(app, "GET", "/replicates/facts", {200: PoolFeed}, _facts)
+    _member(app, "GET", "/replicates/available", offer, available, 412, 503)
+    _member(app, "GET", "/replicates/facts", {200: PoolFeed}, facts)
     path, words = "/replicates/{task_id}/updateStatus", dict.fromkeys((200, 202, 208), NextWord)
     _member(app, "POST", path, words, _update, 503)
 
@@ -208,7 +176,7 @@ async def _login(desk: TheDesk, walletAddress: Address, body: SignatureBody) -> 
     return _text(desk.tokens.issue(walletAddress))
 
 
-async def _ping(desk: TheDesk, worker: Caller) -> Response:
+async def ping(desk: TheDesk, worker: Caller) -> Response:
     """A sign of life; the answer changes when the pool's configuration does."""
     return _text(str(desk.config.worker_pool_address))
 
@@ -246,7 +214,7 @@ async def _computing(desk: TheDesk, worker: Caller) -> Response:
     return told([str(task.id) for task in held if busy_slots(worker, [task])])
 
 
-async def _available(
+async def available(
     request: Request,
     desk: TheDesk,
     worker: Caller,
@@ -263,8 +231,9 @@ async def _available(
     if blockNumber <= 0:
         return _no_work(NoWork.ASKED_TOO_EARLY)
     instance, asked = request.headers.get(INSTANCE, ""), time.monotonic()
-    demand = partial(desk.pool.demand, worker, min(wait, PATIENCE), instance)
-    permission = await (unless_hung_up(request, demand) if wait else demand())
+    hung_up = hang_up_of(request) if wait else anyio.sleep_forever
+    patience = spread(min(wait, PATIENCE))
+    permission = await desk.pool.demand(worker, patience, instance, hung_up)
     if permission is None:
         desk.pool.roster.require_current(worker, instance)
         return _no_work(desk.pool.why_none(worker, instance))
@@ -281,7 +250,7 @@ async def _available(
     return _json(offer)
 
 
-async def _facts(
+async def facts(
     request: Request,
     desk: TheDesk,
     worker: Caller,
@@ -294,7 +263,9 @@ async def _facts(
     pool = desk.pool
     cursor = after if of == pool.instance else 0
     instance = request.headers.get(INSTANCE, "")
-    news = await pool.wait_for_news(worker, cursor, min(wait, PATIENCE), instance)
+    hung_up = hang_up_of(request) if wait else anyio.sleep_forever
+    patience = spread(min(wait, PATIENCE))
+    news = await pool.wait_for_news(worker, cursor, patience, instance, hung_up=hung_up)
     pool.roster.require_current(worker, instance)
     reached = max([cursor, *(each.seq for each in news)])
     return _json(PoolFeed(news=tuple(news), next=reached, of=pool.instance))

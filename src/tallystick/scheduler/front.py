@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from tallystick import __version__
-from tallystick.scheduler import api, figures, lists, page, public, reference, refused, vitals
+from tallystick.scheduler import (
+    api,
+    dashboard,
+    figures,
+    lists,
+    public,
+    reference,
+    refused,
+    vitals,
+)
 from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.census import Census
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.dashboard.place import site_of
+from tallystick.scheduler.desk import Desk, IsUploaded
 from tallystick.scheduler.doors import Doors
+from tallystick.scheduler.express import Express
 from tallystick.scheduler.logs import LogBook, open_logs
 from tallystick.scheduler.story import tell
 from tallystick.scheduler.window import Window
@@ -37,12 +49,14 @@ def front(
     config: SchedulerConfig,
     pool: Pool,
     journal: Journal[Fact],
-    is_uploaded: api.IsUploaded,
+    is_uploaded: IsUploaded,
     *,
     signs: vitals.Vitals | None = None,
     doors: Doors | None = None,
+    join: str = "",
 ) -> FastAPI:
-    """The routes for workers and for everybody, the pages, and what guards them."""
+    """The routes for workers and for everybody, the pages, and what guards them. `join` is the
+    path of the Join page; empty: there is none, and no button."""
     logs = open_logs(config.database, config.data_dir)
     signs = signs or vitals.Vitals(journal=journal, stale_after=config.stale_after)
     doors = doors or Doors(Challenges(), key_file(config.data_dir / "token.key"))
@@ -50,7 +64,7 @@ def front(
     app = bare()
     told, chain = _introduction(config, pool)
     app.state.vitals, app.state.figures = signs, counted
-    app.state.desk = api.Desk(
+    app.state.desk = Desk(
         pool=pool,
         config=told,
         chain=chain,
@@ -65,7 +79,15 @@ def front(
     )
     app.state.window = _window(config, pool, journal, logs, doors.reading_key)
     app.state.window.watch()
-    page.Page(pool, chain.chain_id, config.lost_after).attach(app)
+    app.state.dashboard = dashboard.Dashboard(
+        site=site_of(config.name, join=join),
+        config=config,
+        pool=pool,
+        window=app.state.window,
+        figures=counted,
+        admission=app.state.desk.admission,
+    )
+    dashboard.attach(app, app.state.dashboard)
     _guard(app, config)
     return app
 
@@ -105,6 +127,7 @@ def bare() -> FastAPI:
 
 def _guard(app: FastAPI, config: SchedulerConfig) -> None:
     """The last one is asked first."""
+    app.add_middleware(Express, ping=api.ping, available=api.available, facts=api.facts)
     app.add_middleware(Limited, limits=Limits(body=_LARGEST_BODY))
     allowance = _allowance(config.requests_per_address, _ADDRESS_BURST)
     app.add_middleware(RateLimited, allowance=allowance)

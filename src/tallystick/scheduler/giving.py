@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,6 +24,7 @@ from tallystick.lifecycle.task import Task
 from tallystick.poco.contribution import weight
 from tallystick.poco.tags import GPU, GRAMINE, SCONE, TDX, TEE, tag_of
 from tallystick.poco.values import Address, Tag, TaskId
+from tallystick.scheduler.hanging import HungUp, unless_hung_up
 from tallystick.scheduler.line import Line, Machine, Place
 from tallystick.scheduler.purses import Purse, Purses
 from tallystick.wire.authorization import WorkerpoolAuthorization
@@ -43,6 +45,7 @@ class _Ask:
     """When it asked, in seconds since the epoch."""
 
 
+_Given = tuple[WorkerpoolAuthorization | None, bool]
 Elsewhere = Callable[[TaskId, Address, str], Awaitable[WorkerpoolAuthorization | None]]
 """Has the process that owns a task give it to a worker, of this instance; None: it does not."""
 
@@ -85,30 +88,36 @@ class Giving:
         place = Place(worker, unstaked=bool(instance))
         try:
             while self._pool.roster.speaks(worker, instance):
-                if (permission := await self._try(place, instance, asked)) is not None:
+                ask = partial(self._ask, place, instance, asked)
+                if (permission := await self._try(place, hung_up, ask)) is not None:
                     return permission
                 self._settle(place)
                 if self.line.closed or anyio.current_time() >= ends:
                     return None
                 if not await self.line.wait(place, self._machine(place), ends, hung_up):
                     return None
-            return None
+        except HungUp:
+            pass
         finally:
             self._settle(place)
+        return None
 
     async def _try(
-        self, place: Place, instance: str, asked: float
+        self, place: Place, hung_up: HangUp, ask: Callable[[], Awaitable[_Given]]
     ) -> WorkerpoolAuthorization | None:
         """A replicate; None when there is none, and then nothing was awaited since that was
-        seen, so that whoever stands in line now misses no opening."""
+        seen, so that whoever stands in line now misses no opening. Raises HungUp."""
         while self._may_have_some(place):
-            purse = await self.purses.of(place.worker)
-            ask = _Ask(place.worker, instance, purse, asked)
-            if (permission := await self._given(ask)) is not None:
+            permission, goes_on = await unless_hung_up(hung_up, ask)
+            if permission is not None or not goes_on:
                 return permission
-            if not self._pool.roster.speaks(place.worker, instance):
-                return None
         return None
+
+    async def _ask(self, place: Place, instance: str, asked: float) -> _Given:
+        """A replicate, if there still is one, and whether to ask again if not."""
+        purse = await self.purses.of(place.worker)
+        permission = await self._given(_Ask(place.worker, instance, purse, asked))
+        return permission, self._pool.roster.speaks(place.worker, instance)
 
     async def assign(
         self, task: TaskId, worker: Address, instance: str
