@@ -10,7 +10,7 @@ from typing import Final, Self
 from tallystick.chain import envelope, keystore
 from tallystick.chain.envelope import Transaction
 from tallystick.chain.keystore import LIGHT, STANDARD, BadKeystore, WrongPassword
-from tallystick.poco.signing import address_of, ethereum_message_hash, sign
+from tallystick.poco.signing import address_of, ethereum_message_hash, signer
 from tallystick.poco.values import Address, Hash
 
 __all__ = [
@@ -34,13 +34,14 @@ class BadKey(ValueError):
 class Wallet:
     """Signs for one address. The key is not shown in logs or tracebacks."""
 
-    __slots__ = ("__key", "address")
+    __slots__ = ("__key", "__sign", "address")
 
     def __init__(self, key: bytes) -> None:
         """A wallet that is in no file. Raises `BadKey`."""
         if len(key) != 32 or not 0 < int.from_bytes(key, "big") < _CURVE_ORDER:
             raise BadKey("A private key is 32 bytes, not zero and below the curve's order.")
         self.__key = bytes(key)
+        self.__sign = signer(self.__key)
         self.address: Address = address_of(self.__key)
 
     @classmethod
@@ -80,11 +81,11 @@ class Wallet:
 
     def sign_hash(self, digest: Hash) -> bytes:
         """r, s, v (27 or 28) of the 32 bytes themselves: for EIP-712 hashes."""
-        return sign(self.__key, digest)
+        return self.__sign(digest)
 
     def sign_message(self, digest: bytes) -> bytes:
         """r, s, v of the 32 bytes as a personal message (EIP-191)."""
-        return sign(self.__key, ethereum_message_hash(digest))
+        return self.__sign(ethereum_message_hash(digest))
 
     def sign_transaction(self, transaction: Transaction) -> bytes:
         """The signed bytes, ready for `eth_sendRawTransaction`."""

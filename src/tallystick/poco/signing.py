@@ -6,6 +6,7 @@ as the contracts demand; the compact 64 bytes of EIP-2098 are read as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from coincurve import PrivateKey, PublicKey
@@ -28,10 +29,24 @@ def ethereum_message_hash(message: bytes) -> Hash:
     return Hash(keccak(b"\x19Ethereum Signed Message:\n32" + message))
 
 
+Sign = Callable[[Hash], bytes]
+"""The deterministic signature (RFC 6979) of a digest: r, s, v."""
+
+
+def signer(key: bytes) -> Sign:
+    """Signs with the private `key`, whose public one is computed only once."""
+    known = PrivateKey(key)
+
+    def sign_digest(digest: Hash) -> bytes:
+        raw = known.sign_recoverable(digest, hasher=None)
+        return raw[:64] + bytes([27 + raw[64]])
+
+    return sign_digest
+
+
 def sign(key: bytes, digest: Hash) -> bytes:
     """The deterministic signature (RFC 6979) of `digest` by the private `key`: r, s, v."""
-    raw = PrivateKey(key).sign_recoverable(digest, hasher=None)
-    return raw[:64] + bytes([27 + raw[64]])
+    return signer(key)(digest)
 
 
 def recover(digest: Hash, signature: bytes) -> Address:
