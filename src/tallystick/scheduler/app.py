@@ -158,6 +158,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     window.orders = office.orders
     app.state.figures.registry.register(Takings(office.figures))
     app.state.vitals.know(heads, follower, sender)
+    app.state.dashboard.know(office.watch, office.book)
     company.open(pool, app, office.steered)
     return Parts(config, journal, pool, follower, sender, heads, app, office, company)
 

@@ -79,17 +79,22 @@ def front(
     )
     app.state.window = _window(config, pool, journal, logs, doors.reading_key)
     app.state.window.watch()
-    app.state.dashboard = dashboard.Dashboard(
-        site=site_of(config.name, join=join),
-        config=config,
-        pool=pool,
-        window=app.state.window,
-        figures=counted,
-        admission=app.state.desk.admission,
-    )
-    dashboard.attach(app, app.state.dashboard)
+    _pages(app, config, join)
     _guard(app, config)
     return app
+
+
+def _pages(app: FastAPI, config: SchedulerConfig, join: str) -> None:
+    state = app.state
+    state.dashboard = dashboard.Dashboard(
+        site=site_of(config.name, join=join),
+        config=config,
+        pool=state.desk.pool,
+        window=state.window,
+        figures=state.figures,
+        admission=state.desk.admission,
+    )
+    dashboard.attach(app, state.dashboard)
 
 
 def _window(

@@ -23,8 +23,15 @@ _TOO_MANY: Final = "Too many pages are open here; this one looks again by itself
 class Changes(Protocol):
     """Counts what happens; `engine.pulse.Pulse` is one."""
 
-    count: int
-    closed: bool
+    @property
+    def count(self) -> int:
+        """Another number after each change."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Nothing will change any more."""
+        ...
 
     async def next(self, count: int, patience: float = ...) -> int:
         """Wait, at most `patience` seconds, for a change after the `count` that was seen."""

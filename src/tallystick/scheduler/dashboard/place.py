@@ -1,0 +1,104 @@
+"""What the pages of a pool share: where they stand, and what they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.scheduler.dashboard.kept import Kept
+from tallystick.scheduler.dashboard.pace import Pace
+from tallystick.scheduler.dashboard.viewer import PUBLIC, Viewer
+from tallystick.web.live import Stream
+from tallystick.web.site import Place, Site
+
+if TYPE_CHECKING:
+    from tallystick.scheduler.admission import Admission
+    from tallystick.scheduler.config import SchedulerConfig
+    from tallystick.scheduler.figures import Figures
+    from tallystick.scheduler.money_book import MoneyBook
+    from tallystick.scheduler.money_watch import MoneyWatch
+    from tallystick.scheduler.pool import Pool
+    from tallystick.scheduler.window import Window
+
+HOME: Final = "/dashboard"
+EVENTS: Final = "/dashboard/events"
+"""The stream that tells a page to look again; the page for people is `/dashboard/feed`."""
+PLACES: Final = (
+    Place("Overview", HOME),
+    Place("Workers", "/dashboard/workers"),
+    Place("Tasks", "/dashboard/tasks"),
+    Place("Deals", "/dashboard/deals"),
+    Place("Events", "/dashboard/feed"),
+    Place("API docs", "/docs"),
+)
+
+
+class Missing(Exception):
+    """There is no such thing here; the sentence says of what and where to look instead."""
+
+
+def site_of(name: str, *, join: str = "") -> Site:
+    """The site of the pool `name`; `join` is the path of the page for who wants to work here,
+    empty where nobody may."""
+    return Site(
+        name=name,
+        package="tallystick.scheduler.dashboard",
+        places=PLACES,
+        home=HOME,
+        live=EVENTS,
+        join=join,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Dashboard:
+    """Everything that the pages of one pool look at."""
+
+    site: Site
+    config: SchedulerConfig
+    pool: Pool
+    window: Window
+    figures: Figures
+    """Census (`figures.census`) and vitals (`figures.vitals`) too."""
+    admission: Admission
+    watch: MoneyWatch | None = None
+    """What the owner has, and warnings; None until the office is open."""
+    book: MoneyBook | None = None
+    """What ended tasks have moved; None until the office is open."""
+    viewer_of: Callable[[Request], Viewer] = lambda request: PUBLIC
+    """Who looks: everybody is a stranger, until somebody says how to tell."""
+    kept: Kept = field(init=False)
+    stream: Stream = field(init=False)
+
+    def __post_init__(self) -> None:
+        pace = Pace(self.pool.changes)
+        self.kept, self.stream = Kept(pace), Stream(pace)
+
+    def know(self, watch: MoneyWatch, book: MoneyBook) -> None:
+        """The office is open: look at its books from now on."""
+        self.watch, self.book = watch, book
+
+    async def show(
+        self,
+        request: Request,
+        template: str,
+        values: Callable[[Viewer], Awaitable[dict[str, Any]]],
+    ) -> Response:
+        """A page, kept for viewers of this kind; `values` looks up what the template shows.
+        Where it raises Missing, the page says so and is not kept."""
+        viewer = self.viewer_of(request)
+
+        async def make() -> str:
+            found = await values(viewer)
+            return self.site.text(request, template, viewer=viewer, **found)
+
+        try:
+            return await self.kept.answer(request, viewer, make)
+        except Missing as problem:
+            return self.site.html(
+                request, "missing.html", status=404, viewer=viewer, sentence=str(problem)
+            )

@@ -1,0 +1,27 @@
+"""Where each page is found."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.scheduler.dashboard import overview
+from tallystick.scheduler.dashboard.place import EVENTS, Dashboard
+
+PARTS: Final = (overview.attach,)
+"""Each adds its pages; new ones go here."""
+
+
+def attach(app: FastAPI, dashboard: Dashboard) -> None:
+    """Add the pages of a pool to its routes, with static files and event stream."""
+
+    async def events(request: Request) -> Response:
+        return dashboard.stream.answer()
+
+    dashboard.site.attach(app)
+    app.add_route(EVENTS, events, include_in_schema=False)
+    for part in PARTS:
+        part(app, dashboard)
