@@ -22,6 +22,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -126,6 +128,23 @@ class Server:
             self._process.wait()
             self._process = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Within this block every process of the server is stopped: it takes connections, since
+        the kernel does that, and says nothing."""
+        assert self._process is not None
+        stopped = [self._process.pid]
+        os.kill(self._process.pid, signal.SIGSTOP)  # it starts no more of them
+        try:
+            for child in _children(self._process.pid):
+                stopped.append(child)
+                os.kill(child, signal.SIGSTOP)
+            yield
+        finally:
+            for process in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
     def __enter__(self) -> Server:
         self.start()
         return self
@@ -202,6 +221,16 @@ class Server:
         """Linux forgets the wish when the user changes, so it comes last."""
         self._become()
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            after_name = stat.read_text().rpartition(")")[2].split()
+            if int(after_name[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 _LIBC = ctypes.CDLL(None)

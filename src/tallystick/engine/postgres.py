@@ -43,8 +43,7 @@ class PostgresJournal(Generic[F]):
     ) -> None:
         """The tables must be there (`postgres_schema.migrate`). Raises DatabaseGone."""
         self.path = shown(url)
-        self.trouble: DiskTrouble | None = None
-        """Why the last attempt to write failed; None when it did not."""
+        self._trouble: DiskTrouble | None = None
         self._link = Link(url)
         self._fences = fences
         self._codecs = {kind.__name__: TypeAdapter(kind) for kind in kinds}
@@ -55,6 +54,13 @@ class PostgresJournal(Generic[F]):
         self._joined: list[Mapping[str, Any]] | None = None
         """In `together`: what will be durable at its end."""
         self._newest = 0
+
+    @property
+    def trouble(self) -> DiskTrouble | None:
+        """Why the last attempt to write failed, or the next one would; None when it did not."""
+        if self._trouble is None and self._link.hangs:
+            return DatabaseGone(f"{self.path} does not answer.")
+        return self._trouble
 
     def append(
         self, stream: str, fact: F, *, at: float, ref: ChainRef | None = None
@@ -178,9 +184,9 @@ class PostgresJournal(Generic[F]):
         try:
             yield
         except DiskTrouble as trouble:
-            self.trouble = trouble
+            self._trouble = trouble
             raise
-        self.trouble = None
+        self._trouble = None
 
     def _note(
         self, free: LiteralString, fenced: LiteralString, values: Mapping[str, Any]

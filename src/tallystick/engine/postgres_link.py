@@ -10,32 +10,32 @@ import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import conninfo
 
 from tallystick.engine.databases import DatabaseGone
+from tallystick.engine.postgres_reach import Impatient, reach_of
 from tallystick.engine.settings import BadSettings
 
 Row = tuple[Any, ...]
 
 _ALWAYS: dict[str, str | int] = {
-    "connect_timeout": 5,  # seconds
+    "connect_timeout": 4,  # seconds
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds
+    "tcp_user_timeout": 10_000,  # milliseconds
     "client_encoding": "utf8",
 }
 _SESSION = (
-    "-c statement_timeout=15s -c timezone=UTC"
+    "-c statement_timeout=4s -c timezone=UTC"
     " -c idle_in_transaction_session_timeout=3s"  # who is stopped half way holds up nobody
 )
-_LONGEST_GOODBYE = 5_000
+_LONGEST_GOODBYE = 3_000
 """Milliseconds that the server has to end a session which lost its connection."""
-_SLOW = 1.0
-"""Seconds: a server that refuses does so at once."""
 _LOST = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -63,22 +63,29 @@ def shown(url: str) -> str:
     return f"{parts.get('dbname') or 'the database'} at {place}{port}"
 
 
-def connect(
-    url: str, *, autocommit: bool = True, prepare: bool = True, name: str = "tallystick"
-) -> psycopg.Connection[Row]:
-    """A connection that prepares every statement.
-
-    A password that the URL lacks comes from PGPASSWORD or PGPASSFILE. Raises BadSettings.
-    """
+def conninfo_of(url: str, name: str, session: str = "") -> str:
+    """What libpq is told: the URL, and what keeps a connection from hanging. Raises
+    BadSettings."""
     try:
         given = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:  # its words may repeat the password
         raise BadSettings("The database's URL cannot be read: postgresql://…") from None
     more = {key: value for key, value in _ALWAYS.items() if key not in given}
-    more["options"] = f"{_SESSION} {given.get('options') or ''}".strip()
-    whole = conninfo.make_conninfo(url, application_name=name, **more)
+    more["options"] = f"{_SESSION} {session} {given.get('options') or ''}".strip()
+    return conninfo.make_conninfo(url, application_name=name, **more)
+
+
+def connect(
+    url: str, *, autocommit: bool = True, prepare: bool = True, name: str = "tallystick"
+) -> psycopg.Connection[Row]:
+    """A connection that prepares every statement, each of which may take a minute.
+
+    A password that the URL lacks comes from PGPASSWORD or PGPASSFILE. Raises BadSettings.
+    """
     return psycopg.connect(
-        whole, autocommit=autocommit, prepare_threshold=0 if prepare else None
+        conninfo_of(url, name, "-c statement_timeout=60s"),
+        autocommit=autocommit,
+        prepare_threshold=0 if prepare else None,
     )
 
 
@@ -99,7 +106,8 @@ class Link:
 
     Every statement raises DatabaseGone when the server cannot be reached. Whether a change
     took place that was under way when the connection was lost, nobody knows: `lost` says so,
-    and the next statement begins when the server has ended the old session.
+    and the next statement begins when the server has ended the old session. While the server
+    hangs, which this or another connection of the process has found out, they raise it at once.
     """
 
     def __init__(self, url: str) -> None:
@@ -108,7 +116,7 @@ class Link:
         self.lost = False
         """Whether the connection was lost during the last statement."""
         self._name = f"tallystick {uuid.uuid4()}"
-        self._not_before = 0.0
+        self._reach = reach_of(url)
         self._within = False
         self._db: psycopg.Connection[Row] | None = None
         with reaching(url):
@@ -132,17 +140,26 @@ class Link:
             finally:
                 self._within = False
 
+    @property
+    def hangs(self) -> bool:
+        """Whether the server does not answer anybody in this process."""
+        return self._reach.away
+
     @contextmanager
     def _reached(self) -> Iterator[psycopg.Connection[Row]]:
         with reaching(self.url):
             self.lost = False
-            db = self._db
-            if db is None or db.closed:
-                db = self._reopen()
+            if self._reach.away and not self._within:
+                raise psycopg.OperationalError("it does not answer")
+            began, db = time.monotonic(), self._db
             try:
+                if db is None or db.closed:
+                    db = self._reopen()
+                began = time.monotonic()
                 yield db
             except _LOST:
-                self.lost = db.closed
+                self.lost = db is not None and db.closed
+                self._reach.held_up(time.monotonic() - began, partial(_probe, self.url))
                 raise
 
     def close(self) -> None:
@@ -151,24 +168,19 @@ class Link:
             self._db.close()
 
     def _open(self) -> psycopg.Connection[Row]:
-        self._db = connect(self.url, name=self._name)
+        self._db = Impatient.connect(
+            conninfo_of(self.url, self._name), autocommit=True, prepare_threshold=0
+        )
         weakref.finalize(self, self._db.close)
         return self._db
 
     def _reopen(self) -> psycopg.Connection[Row]:
-        """Half of the time at most is spent on a server that does not answer."""
-        began = time.monotonic()
         if self._within:
             raise psycopg.OperationalError("the connection was lost half way")
-        if began < self._not_before:
-            raise psycopg.OperationalError("it did not answer a moment ago")
         try:
             db = self._open()
             self._end_old_sessions(db)
         except _LOST:
-            now = time.monotonic()
-            if now - began > _SLOW:
-                self._not_before = now + (now - began)
             self.close()
             raise
         return db
@@ -182,3 +194,9 @@ class Link:
         ).fetchall()
         if not all(done for (done,) in ended):
             raise psycopg.OperationalError("an old session does not end")
+
+
+def _probe(url: str) -> None:
+    """Ask the server something."""
+    with Impatient.connect(conninfo_of(url, "tallystick looks"), autocommit=True) as db:
+        db.execute("SELECT 1")

@@ -15,7 +15,7 @@ import psycopg
 
 from tallystick.engine.complaints import Complaints
 from tallystick.engine.databases import DatabaseGone
-from tallystick.engine.postgres_link import shown
+from tallystick.engine.postgres_link import conninfo_of, shown
 from tallystick.engine.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -69,10 +69,8 @@ class Bell:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        name = f"tallystick bell of {shown(self._url)}"
-        db = await psycopg.AsyncConnection.connect(
-            self._url, autocommit=True, connect_timeout=5, application_name=name
-        )
+        whole = conninfo_of(self._url, f"tallystick bell of {shown(self._url)}")
+        db = await psycopg.AsyncConnection.connect(whole, autocommit=True)
         async with db:
             yield db
 
