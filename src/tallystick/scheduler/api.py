@@ -203,6 +203,7 @@ async def _register(
     holds = bool(desk.pool.openings.held_by(worker))
     desk.admission.require_fit(worker, body, program, holds=holds)
     model = desk.pool.roster.register(worker, body, instance=instance, takeover=takeover)
+    desk.pool.roster.runs(worker, program[:200])
     desk.pool.roster.calls_from(worker, request.client.host if request.client else "")
     desk.pool.welcome_back(worker)
     return _json(model)
@@ -290,7 +291,7 @@ async def _update(
     )
     if body.status in had:
         return JSONResponse("PLEASE_WAIT", status_code=208)
-    if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact.link):
+    if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact):
         return JSONResponse("PLEASE_ABORT", status_code=202)
     return _record(pool, stream, worker, fact)
 

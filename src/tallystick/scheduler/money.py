@@ -7,7 +7,7 @@ All amounts are whole nRLC or wei, rounded down as the contracts do. Sources: `p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -155,6 +155,10 @@ class TaskMoney:
     """Paid by our wallet for its transactions, divided among the tasks that share one."""
     block_hash: str = ""
     """Where it ended: when a reorg takes this block away, the account is void."""
+    paid: Mapping[str, Nrlc] | None = None
+    """What each worker got, by address; None in accounts made before this was kept."""
+    forfeited: Mapping[str, Nrlc] | None = None
+    """What each worker lost of its stake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -54,17 +54,18 @@ class MoneyBook:
     _due: dict[str, None] = field(default_factory=dict[str, None])
     _known: dict[str, TaskMoney] = field(default_factory=dict[str, TaskMoney])
     _news: Pulse = field(default_factory=Pulse)
+    _watchers: list[Callable[[str], None]] = field(default_factory=list[Callable[[str], None]])
 
     def __post_init__(self) -> None:
         self.read_again()
         for stream, task in self.tasks.items():
-            if task.status.over and stream not in self._known:
+            if task.status.over and self._lacks(stream):
                 self._due[stream] = None
 
     def read_again(self) -> None:
         """What was noted, perhaps by another scheduler of the pool."""
         for key, text in self.journal.notes(_MONEY).items():
-            self._known[key.removeprefix(_MONEY)] = TaskMoney(**json.loads(text))
+            self._take(key.removeprefix(_MONEY), TaskMoney(**json.loads(text)))
 
     def heard(self, entry: Entry[Fact]) -> None:
         """A task has ended, perhaps again after a reorg: ask what that moved."""
@@ -103,12 +104,33 @@ class MoneyBook:
             if (task := self.tasks.get(stream)) is None or task.status.over
         ]
 
+    def of(self, stream: str) -> TaskMoney | None:
+        """What the end of a task moved; None while that is not known, or it has not ended."""
+        task = self.tasks.get(stream)
+        return None if task is None or not task.status.over else self._known.get(stream)
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Call `watcher` with the name of each task of which something else is known."""
+        self._watchers.append(watcher)
+
     def by_deal(self) -> dict[str, list[TaskMoney]]:
         """The same by deal."""
         deals: dict[str, list[TaskMoney]] = defaultdict(list)
         for each in self.settled():
             deals[each.deal].append(each)
         return dict(deals)
+
+    def _lacks(self, stream: str) -> bool:
+        """Whether the chain is to be asked: never done, or before workers were noted too."""
+        known = self._known.get(stream)
+        return known is None or known.paid is None
+
+    def _take(self, stream: str, found: TaskMoney) -> None:
+        if self._known.get(stream) == found:
+            return
+        self._known[stream] = found
+        for watcher in self._watchers:
+            watcher(stream)
 
     def _acts(self, stream: str) -> list[Entry[Fact]]:
         found = [e for e in self.journal.read(stream=stream) if isinstance(e.fact, _ACTS)]
@@ -131,13 +153,27 @@ class MoneyBook:
             seized=_moved(end, Seize, owner, task.id),
             gas=sum(_part(mined[tx], self.wallet, task.id) for tx in told if tx),
             block_hash=last.block_hash,
+            paid=_by_worker(end, Reward, owner, task.id),
+            forfeited=_by_worker(end, Seize, owner, task.id),
         )
         self.journal.note(f"{_MONEY}{stream}", json.dumps(asdict(found)))
-        self._known[stream] = found
+        self._take(stream, found)
 
 
 def _is_end(entry: Entry[Fact]) -> bool:
     return isinstance(entry.fact, Finalized | Claimed)
+
+
+def _by_worker(
+    mined: Mined | None, kind: type[Reward] | type[Seize], owner: Address, task: TaskId
+) -> dict[str, int]:
+    """What moved for everybody but the pool's owner. An owner that works for its own pool is
+    not told apart from it by the chain."""
+    found: dict[str, int] = defaultdict(int)
+    for each in mined.logs if mined else ():
+        if isinstance(each, kind) and each.task == task and each.account != owner:
+            found[str(each.account)] += each.amount
+    return dict(found)
 
 
 def _moved(

@@ -46,6 +46,8 @@ class Purse:
     """What a unit of gas would be offered now."""
     at: float
     """Seconds since the epoch."""
+    network: Wei | None = None
+    """What the network asks for a unit of gas; None where gas is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +104,21 @@ class MoneyWatch:
             free=account.stake,
             locked=account.locked,
             balance=await self.hub.balance(self.owner),
-            gas_price=await self.gas_price(),
+            network=(network := await self._network()),
+            gas_price=0 if network is None else self.fees.price(network),
             at=time.time(),
         )
         return self.purse
 
     async def gas_price(self) -> Wei:
         """What a unit of gas would be offered now; 0 where gas is free. Raises Unavailable."""
+        network = await self._network()
+        return 0 if network is None else self.fees.price(network)
+
+    async def _network(self) -> Wei | None:
         if self.config.sidechain:
-            return 0
-        return self.fees.price(quantity(await self.hub.rpc.call("eth_gasPrice")))
+            return None
+        return quantity(await self.hub.rpc.call("eth_gasPrice"))
 
     async def objection(self, terms: OrderTerms, pool: WorkerpoolInfo) -> str:
         """Why an order on these terms is not to be signed: it would lose money, by the price of

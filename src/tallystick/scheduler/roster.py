@@ -10,7 +10,7 @@ from tallystick.engine.journal import Journal
 from tallystick.poco.values import Address
 from tallystick.wire.scheduler import WorkerModel
 
-_KEY, _INSTANCE, _OWNER = "worker ", "instance ", "owner "
+_KEY, _INSTANCE, _OWNER, _PROGRAM = "worker ", "instance ", "owner ", "program "
 
 AT_WORK = 60.0
 """Seconds since its last sign of life for which a worker keeps its wallet to itself."""
@@ -36,6 +36,7 @@ class Roster:
             for key, text in journal.notes(_INSTANCE).items()
         }
         """Which process uses a wallet; "" for a peer of another make, which does not tell."""
+        self._programs: dict[Address, str] = {}
         self._owners: dict[Address, str] = {}
         """Who runs a worker, where somebody said so."""
         self._hosts: dict[Address, str] = {}
@@ -69,7 +70,7 @@ class Roster:
 
     def read_again(self) -> None:
         """Who runs which worker, perhaps as another scheduler of the pool was told."""
-        self._owners = self._noted(_OWNER)
+        self._owners, self._programs = self._noted(_OWNER), self._noted(_PROGRAM)
         self._kin.clear()
 
     def _noted(self, kind: str) -> dict[Address, str]:
@@ -150,6 +151,24 @@ class Roster:
     def _name(self, worker: Address) -> str:
         model = self._models.get(worker)
         return f"worker {model.name if model else '?'}"
+
+    def runs(self, worker: Address, program: str) -> None:
+        """Note what the worker's program calls itself (User-Agent)."""
+        if program != self._programs.get(worker, ""):
+            self._journal.note(f"{_PROGRAM}{worker}", program)
+            self._programs[worker] = program
+
+    def program(self, worker: Address) -> str:
+        """What the worker's program called itself (User-Agent) when it last registered."""
+        return self._programs.get(worker, "")
+
+    def instance(self, worker: Address) -> str:
+        """Which process uses the wallet; "" for a peer of another make."""
+        return self._instances.get(worker, "")
+
+    def has_left(self, worker: Address) -> bool:
+        """Whether the worker said goodbye."""
+        return worker in self._left
 
     def model(self, worker: Address) -> WorkerModel | None:
         """What `worker` said of itself, if it registered."""
