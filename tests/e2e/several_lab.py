@@ -23,9 +23,11 @@ from anyio.abc import SocketStream
 from market_lab import Children, Lab
 
 from tallystick.chain.logs import TASK_TOPICS
+from tallystick.chain.records import TaskState
 from tallystick.devnet.founding import SCHEDULER
 from tallystick.devnet.services import Plan, services
 from tallystick.devnet.supervise import Service
+from tallystick.poco.values import TaskId
 
 BALANCER = Path(__file__)
 _CHUNK = 65_536
@@ -104,6 +106,9 @@ class Books:
     _db: Any = field(init=False)
 
     def __post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
         self._db = psycopg.connect(self.url, autocommit=True)
 
     def rows(self, statement: Any, *values: Any) -> list[tuple[Any, ...]]:
@@ -162,6 +167,43 @@ async def logs_of_the_chain(lab: Lab) -> Counter[tuple[str, str, int]]:
         (log["topics"][1], log["blockHash"], int(log["logIndex"], 16))
         for log in await lab.session.hub.rpc.call("eth_getLogs", question)
     )
+
+
+def port_of(lab: Lab, number: int) -> str:
+    """Where a scheduler answers, whatever the balancer does."""
+    (found,) = lab.market.data.rglob(f"*.ports/scheduler-{number}")
+    return found.read_text()
+
+
+async def until_paid(lab: Lab, tasks: tuple[TaskId, ...] | list[TaskId]) -> None:
+    """Until each of the tasks is COMPLETED on the chain."""
+    left = list(tasks)
+    with anyio.move_on_after(300):
+        while left:
+            known = [await lab.session.hub.task(task) for task in left]
+            left = [
+                task
+                for task, found in zip(left, known, strict=True)
+                if found is None or found.state is not TaskState.COMPLETED
+            ]
+            await anyio.sleep(0.3)
+    if left:
+        told = [f["text"] for f in (await lab.story(left[0]))["facts"]]
+        raise AssertionError(f"{len(left)} tasks are not paid, one of them: {told}")
+
+
+async def consistent(lab: Lab, books: Books) -> None:
+    """What the chain tells of tasks is in the journal, once; and no nonce was used twice."""
+    with anyio.move_on_after(60):
+        while (  # noqa: ASYNC110
+            books.facts_of_the_chain() != await logs_of_the_chain(lab)
+        ):
+            await anyio.sleep(0.3)
+    recorded, reported = books.facts_of_the_chain(), await logs_of_the_chain(lab)
+    assert max(recorded.values()) == 1
+    assert recorded == reported
+    twice = [nonce for nonce, count in books.nonces() if count > 1]
+    assert not twice, f"nonces with two transactions: {twice}"
 
 
 def scheduler(lab: Lab, number: int) -> int:

@@ -9,10 +9,8 @@ import anyio
 import pytest
 from market_lab import Lab, market_lab
 from postgres_lab import postgres_url
-from several_lab import Books, kill, logs_of_the_chain, several, stopped
+from several_lab import Books, consistent, kill, port_of, several, stopped, until_paid
 
-from tallystick.chain.records import TaskState
-from tallystick.poco.values import TaskId
 from tallystick.requester.buy import Purchase
 
 __all__ = ["postgres_url"]
@@ -78,39 +76,3 @@ async def others_have_it_all(books: Books, lab: Lab, asleep: int) -> None:
     with anyio.fail_after(60):
         while books.holders().total() < 64:  # noqa: ASYNC110
             await anyio.sleep(0.1)
-
-
-def port_of(lab: Lab, number: int) -> str:
-    (found,) = lab.market.data.rglob(f"*.ports/scheduler-{number}")
-    return found.read_text()
-
-
-async def until_paid(lab: Lab, tasks: tuple[TaskId, ...] | list[TaskId]) -> None:
-    """Until each of the tasks is COMPLETED on the chain."""
-    left = list(tasks)
-    with anyio.move_on_after(300):
-        while left:
-            known = [await lab.session.hub.task(task) for task in left]
-            left = [
-                task
-                for task, found in zip(left, known, strict=True)
-                if found is None or found.state is not TaskState.COMPLETED
-            ]
-            await anyio.sleep(0.3)
-    if left:
-        told = [f["text"] for f in (await lab.story(left[0]))["facts"]]
-        raise AssertionError(f"{len(left)} tasks are not paid, one of them: {told}")
-
-
-async def consistent(lab: Lab, books: Books) -> None:
-    """What the chain tells of tasks is in the journal, once; and no nonce was used twice."""
-    with anyio.move_on_after(60):
-        while (  # noqa: ASYNC110
-            books.facts_of_the_chain() != await logs_of_the_chain(lab)
-        ):
-            await anyio.sleep(0.3)
-    recorded, reported = books.facts_of_the_chain(), await logs_of_the_chain(lab)
-    assert max(recorded.values()) == 1
-    assert recorded == reported
-    twice = [nonce for nonce, count in books.nonces() if count > 1]
-    assert not twice, f"nonces with two transactions: {twice}"
