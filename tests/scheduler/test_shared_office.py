@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from postgres_lab import ready_postgres
-from shared_lab import Process, both, expire
+from shared_lab import DEALS, Process, both, expire
 
 from tallystick.engine.fence import Fenced
+from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address
+from tallystick.scheduler.logs import LogBook
 from tallystick.scheduler.shared.guests import SharedRoster
+from tallystick.scheduler.window import Window
 from tallystick.wire.scheduler import WorkerModel
 
 __all__ = ["both", "ready_postgres"]
@@ -147,3 +154,68 @@ def test_a_course_ends_with_those_who_took_it(both: tuple[Process, Process]) -> 
     expire(b)
     a.comes()
     assert a.member.leases.course == ""
+
+
+class Lookout:
+    """What of a pool a window looks at."""
+
+    def __init__(self, process: Process) -> None:
+        self.engine = process.engine
+
+    def tasks(self) -> Iterable[Task]:
+        return self.engine.states.values()
+
+
+def window(process: Process) -> Window:
+    pool: Any = Lookout(process)
+    made = Window(
+        pool=pool,
+        journal=process.journal,
+        logs=LogBook(Path(":memory:")),
+        workerpool=ONE,
+        chain_id=1,
+        lost_after=30,
+    )
+    made.watch()
+    return made
+
+
+def test_each_lists_the_deals_and_tasks_of_all_in_the_same_order(
+    both: tuple[Process, Process],
+) -> None:
+    """A next page may be asked of another process."""
+    a, b = both
+    windows = {}
+    for process in (a, b, a, b):
+        process.comes()
+    for process in (a, b):
+        windows[id(process)] = window(process)
+    for bought in DEALS:
+        owner = a if a.member.owns(str(bought.task_id(0))) else b
+        owner.born(bought)
+    for process in (a, b):
+        assert process.member.replica is not None
+        process.member.replica.refresh()
+    here, there = windows[id(a)], windows[id(b)]
+    assert len(here.deals()) == len(DEALS)
+    assert here.deals() == there.deals()
+    tasks = [each.newest_first(each.pool.tasks()) for each in (here, there)]
+    assert len(tasks[0]) == len(DEALS)
+    assert tasks[0] == tasks[1]
+    late = [deal.id for deal in DEALS]
+    assert here.deals() == late[::-1]
+
+
+def test_a_deal_that_a_reorg_undid_is_listed_nowhere(both: tuple[Process, Process]) -> None:
+    a, b = both
+    a.comes()
+    b.comes()
+    here, there = window(a), window(b)
+    a.born(DEALS[0], block=5)
+    assert b.member.replica is not None
+    b.member.replica.refresh()
+    assert len(there.deals()) == 1
+    a.engine.roll_back(4)
+    b.member.replica._called("")
+    b.member.replica.refresh()
+    assert (here.deals(), there.deals()) == ([], [])

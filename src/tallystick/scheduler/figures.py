@@ -181,7 +181,7 @@ async def _of_the_pool(window: TheWindow, figures: TheFigures) -> Response:
         "workersAlive": count.alive,
         "slots": count.slots,
         "slotsBusy": count.slots_busy,
-        "deals": len(window.bags),
+        "deals": len(window.deals()),
         "tasks": count.tasks,
         "assignments": figures.pushes.assignments,
     }
@@ -199,12 +199,12 @@ async def _metrics(window: TheWindow, figures: TheFigures) -> Response:
             "aliveComputingGpu": 0,
             "aliveRegisteredGpu": 0,
             "currentTaskStatusesCount": count.tasks,
-            "dealsCount": len(window.bags),
+            "dealsCount": len(window.deals()),
         }
     )
 
 
 async def _prometheus(window: TheWindow, figures: TheFigures) -> Response:
     """The same and more for Prometheus: of tasks, workers, pushes, chain, gas and journal."""
-    text = await figures.exposition(len(window.bags))
+    text = await figures.exposition(len(window.deals()))
     return Response(text, media_type=_EXPOSITION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -53,7 +54,7 @@ async def _tasks(
 ) -> Response:
     """Tasks in short, the newest first."""
     tasks: Iterable[Task] = window.tasks_of(deal) if deal else window.pool.tasks()
-    tasks = reversed(list(tasks))
+    tasks = window.newest_first(tasks)
     if status:
         tasks = (task for task in tasks if task_status(task) == status or task.id == after)
     found = page(((task.id, task) for task in tasks), after, limit)
@@ -67,7 +68,7 @@ async def _workers(
     busy = _busy(window)
     models = [
         (worker, _worker_in_short(window, worker, model, silence, busy[worker]))
-        for worker, model, silence in window.pool.roster
+        for worker, model, silence in sorted(window.pool.roster, key=itemgetter(0))
     ]
     return _told(window, request, page(models, after, limit), _as_it_is, limit=limit)
 
@@ -102,7 +103,7 @@ async def _deals(
     window: TheWindow, request: Request, *, limit: Limit = 100, after: DealId | None = None
 ) -> Response:
     """Deals with this pool, the newest first."""
-    found = page(((each, each) for each in reversed(list(window.bags))), after, limit)
+    found = page(((each, each) for each in window.deals()), after, limit)
     return _told(window, request, found, partial(_deal_in_short, window), limit=limit)
 
 
@@ -117,7 +118,7 @@ async def _orders(
     window: TheWindow, request: Request, *, limit: Limit = 100, after: Hash | None = None
 ) -> Response:
     """The pool's signed orders that can still be used."""
-    offers = window.orders.on_offer()
+    offers = sorted(window.orders.on_offer(), key=attrgetter("hash"))
     found = page(((offer.hash, offer) for offer in offers), after, limit)
     return _told(window, request, found, _offer, limit=limit)
 

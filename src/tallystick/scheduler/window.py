@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -71,7 +71,7 @@ class Window:
     orders: Shelf = field(default_factory=EmptyShelf)
     challenges: ReadingChallenges = field(default_factory=ReadingChallenges)
     bags: dict[DealId, Bag] = field(default_factory=dict[DealId, Bag])
-    """Every deal, in the order of their births."""
+    """Every deal that was ever heard of."""
 
     def watch(self) -> None:
         """Know every deal, those of now and those to come."""
@@ -87,6 +87,17 @@ class Window:
         bag = self.bags.setdefault(deal.id, Bag(deal))
         bag.deal = deal
         bag.streams[stream] = None
+
+    def deals(self) -> list[DealId]:
+        """Every deal, the newest first, without those that a reorg undid."""
+        states = self.pool.engine.states
+        held = [id for id, bag in self.bags.items() if any(s in states for s in bag.streams)]
+        held.sort(key=lambda id: (self.bags[id].deal.start, id), reverse=True)
+        return held
+
+    def newest_first(self, tasks: Iterable[Task]) -> list[Task]:
+        """In an order that every process of the pool knows: a next page may be another's."""
+        return sorted(tasks, key=_birth, reverse=True)
 
     def tasks_of(self, deal: DealId) -> Iterator[Task]:
         """The tasks of a deal that are known here."""
@@ -124,6 +135,10 @@ class Window:
             except BadSignature:
                 continue
         return False
+
+
+def _birth(task: Task) -> tuple[int, DealId, int]:
+    return task.deal.start, task.deal.id, task.index
 
 
 _HOW = (
