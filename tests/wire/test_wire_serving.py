@@ -10,8 +10,9 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from tallystick.results.config import ResultsConfig
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.wire import serving
 from tallystick.wire.limits import Limited, Limits
 from tallystick.wire.proxies import BadNetwork, networks
+from tallystick.wire.quick import Quick
 from tallystick.wire.rates import Allowance
-from tallystick.wire.slow import Impatient
+from tallystick.wire.slow import Clocked, Impatient
 from tallystick.wire.tls import BadCertificate, Certificate
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +40,14 @@ needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(params=[Quick, Impatient])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Clocked]:
+    """Every way in which requests are read."""
+    monkeypatch.setattr(serving, "protocol", lambda: request.param)
+    found: type[Clocked] = request.param
+    return found
 
 
 def certify(folder: Path, name: str) -> Certificate:
@@ -54,6 +64,7 @@ def app(limits: Limits | None = None) -> FastAPI:
     found = FastAPI()
     found.get("/hello")(hello)
     found.post("/hello")(hello)
+    found.post("/echo")(echo)
     found.get("/much")(much)
     if limits:
         found.add_middleware(Limited, limits=limits)
@@ -62,6 +73,10 @@ def app(limits: Limits | None = None) -> FastAPI:
 
 async def hello() -> str:
     return "hello"
+
+
+async def echo(request: Request) -> Response:
+    return Response(await request.body())
 
 
 async def much() -> str:
@@ -140,8 +155,10 @@ def test_certificates_that_cannot_be_used(tmp_path: Path):
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /hello HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-async def test_who_says_nothing_is_hung_up_on(head: bytes, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Impatient, "head_seconds", 0.2)
+async def test_who_says_nothing_is_hung_up_on(
+    head: bytes, reader: type[Clocked], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reader, "head_seconds", 0.2)
     async with served(app()) as port:
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             if head:
@@ -151,21 +168,23 @@ async def test_who_says_nothing_is_hung_up_on(head: bytes, monkeypatch: pytest.M
                 pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)),
             ):
                 await stream.receive()
-        monkeypatch.undo()
+        monkeypatch.setattr(reader, "head_seconds", 60.0)
         async with httpx2.AsyncClient(trust_env=False) as http:
             assert (await http.get(f"http://127.0.0.1:{port}/hello")).status_code == 200
 
 
-async def test_only_a_head_that_has_begun_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+async def test_only_a_head_that_has_begun_is_waited_for(
+    reader: type[Clocked], monkeypatch: pytest.MonkeyPatch
+):
     """Silence between two requests is what a connection is kept for."""
-    calls = list[Impatient]()
-    made = Impatient.connection_made
+    calls = list[Clocked]()
+    made = reader.connection_made
 
-    def note(self: Impatient, transport: Any) -> None:
+    def note(self: Clocked, transport: Any) -> None:
         made(self, transport)
         calls.append(self)
 
-    monkeypatch.setattr(Impatient, "connection_made", note)
+    monkeypatch.setattr(reader, "connection_made", note)
     ask = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
     async with served(app()) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
         for _ in range(2):
@@ -178,16 +197,18 @@ async def test_only_a_head_that_has_begun_is_waited_for(monkeypatch: pytest.Monk
             assert calls[0]._head is None
 
 
-async def test_who_never_reads_its_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Impatient, "read_seconds", 0.2)
+async def test_who_never_reads_its_answer_is_hung_up_on(
+    reader: type[Clocked], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reader, "read_seconds", 0.2)
     gone = anyio.Event()
-    lost = Impatient.connection_lost
+    lost = reader.connection_lost
 
-    def note(self: Impatient, exc: Exception | None) -> None:
+    def note(self: Clocked, exc: Exception | None) -> None:
         lost(self, exc)
         gone.set()
 
-    monkeypatch.setattr(Impatient, "connection_lost", note)
+    monkeypatch.setattr(reader, "connection_lost", note)
     async with served(app()) as port:
         with socket.create_connection(("127.0.0.1", port)) as caller:
             caller.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -195,6 +216,7 @@ async def test_who_never_reads_its_answer_is_hung_up_on(monkeypatch: pytest.Monk
                 await gone.wait()
 
 
+@pytest.mark.usefixtures("reader")
 async def test_a_body_that_does_not_come():
     limits = Limits(body=1_000, patience=0.2)
     head = b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab"
@@ -208,18 +230,85 @@ async def test_a_body_that_does_not_come():
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.usefixtures("reader")
 async def test_what_is_no_http_gets_json_too():
     async with served(app()) as port:
         for nonsense in (
             b"\x16\x03\x01\x02\x00\r\n\r\n",
             b"GET / HTTP/1.1\r\nX: " + b"y" * 99_999,
+            b"GET /\xff HTTP/1.1\r\n\r\n",
         ):
-            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                await stream.send(nonsense)
-                with anyio.fail_after(60):
-                    answer = await stream.receive()
+            answer = await told(port, nonsense)
             assert answer.startswith(b"HTTP/1.1 400 Bad Request")
             assert b'"message":"This is no request' in answer
+
+
+async def told(port: int, *pieces: bytes) -> bytes:
+    """What comes until the service hangs up."""
+    answer = b""
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        gone = (anyio.EndOfStream, anyio.BrokenResourceError)
+        with anyio.fail_after(60), suppress(*gone):
+            for piece in pieces:
+                await stream.send(piece)
+            while True:
+                answer += await stream.receive()
+    return answer
+
+
+TRAILERS = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("after", [b"X: " + b"y" * 999_999, b"X: y\r\n" * 100_000])
+async def test_what_follows_a_body_has_an_end(after: bytes):
+    """A trailer may be as long as a head, and no longer: it is kept in memory until then."""
+    async with served(app()) as port:
+        answer = await told(port, TRAILERS, after)
+    assert b" 200 OK" not in answer
+
+
+@pytest.mark.usefixtures("reader")
+async def test_a_body_in_many_pieces_is_whole():
+    """Of a size that would be too long for a head."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(3_000):
+            yield b"%099d\n" % number
+
+    async with served(app()) as port, httpx2.AsyncClient(trust_env=False) as http:
+        answer = await http.post(f"http://127.0.0.1:{port}/echo", content=pieces())
+    assert answer.content == b"".join([b"%099d\n" % number for number in range(3_000)])
+
+
+@pytest.mark.usefixtures("reader")
+async def test_an_offer_of_another_protocol_is_passed_over():
+    """Java's own client makes it with its first request, whatever that is."""
+    ask = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\n"
+    ask += b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nContent-Length: 5\r\n\r\nhello"
+    async with served(app()) as port:
+        answer = await told(port, ask)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"hello")
+
+
+async def test_silence_cannot_be_dressed_up(monkeypatch: pytest.MonkeyPatch):
+    """Empty lines between two requests keep nobody connected."""
+    monkeypatch.setattr(Quick, "head_seconds", 0.2)
+    monkeypatch.setattr(serving, "protocol", lambda: Quick)
+    async with served(app()) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+        with anyio.fail_after(60):
+            assert b"200 OK" in await stream.receive()
+            await stream.send(b"\r\n")
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await stream.receive()
+
+
+def test_without_the_quick_parser_there_is_the_other(monkeypatch: pytest.MonkeyPatch):
+    assert serving.protocol() is Quick
+    monkeypatch.setitem(sys.modules, "tallystick.wire.quick", None)
+    assert serving.protocol() is Impatient
 
 
 @pytest.mark.parametrize("kind", [SchedulerConfig, ResultsConfig])

@@ -16,6 +16,7 @@ from typing import Any, Final
 import anyio
 
 from tallystick.cli import failure, logs
+from tallystick.engine.heap import tidied
 
 SERVICES: Mapping[str, str] = {
     "pool": "Run a workerpool: its scheduler, its orders, its money.",
@@ -98,8 +99,20 @@ def _serve(service: str, options: argparse.Namespace) -> int:
     if service in _SCHEDULERS and (database := _database(options.database)):
         serve = partial(serve, database=database)
     gc.enable()
-    anyio.run(serve, options.config)
+    if service in _SCHEDULERS:
+        anyio.run(tidied(serve), options.config, backend_options=_loop())
+    else:
+        anyio.run(serve, options.config)
     return 0
+
+
+def _loop() -> dict[str, Any]:
+    """The quicker event loop where it is installed: for those who serve thousands at once."""
+    try:
+        import uvloop  # noqa: PLC0415 (not on every platform)
+    except ImportError:
+        return {}
+    return {"loop_factory": uvloop.new_event_loop}
 
 
 def _database(option: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_HEAD: Final = 64 << 10
 """Bytes of a request's head before anybody looks at it; services allow less."""
+_LONGEST_MESSAGE: Final = 256 << 10
+"""Bytes of a message over a WebSocket."""
 
 
 class PortTaken(Exception):
@@ -79,11 +82,21 @@ def is_private(host: str) -> bool:
         return False
 
 
+def protocol() -> type[asyncio.Protocol]:
+    """What reads requests: the quick one where it is installed."""
+    try:
+        from tallystick.wire.quick import Quick  # noqa: PLC0415 (not on every platform)
+    except ImportError:
+        return Impatient
+    return Quick
+
+
 async def serve(
     app: FastAPI,
     sock: socket.socket,
     *,
     certificate: Certificate | None = None,
+    websocket: bool = False,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `sock` until cancelled; requests under way then have a second. With a
@@ -91,11 +104,13 @@ async def serve(
     context = certificate.context() if certificate else None
     config = uvicorn.Config(
         app,
-        http=Impatient,
+        http=Impatient if websocket else protocol(),
         log_config=None,
         access_log=False,
         lifespan="off",
-        ws="none",
+        ws="websockets-sansio" if websocket else "none",
+        ws_max_size=_LONGEST_MESSAGE,
+        ws_per_message_deflate=False,
         proxy_headers=False,  # uvicorn would believe everybody on this machine
         server_header=False,
         h11_max_incomplete_event_size=_LONGEST_HEAD,

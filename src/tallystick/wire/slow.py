@@ -15,11 +15,15 @@ READ_SECONDS: Final = 60.0
 """For which a caller may leave an answer unread."""
 
 
-class Impatient(H11Protocol):
+class Clocked(asyncio.Protocol):
     """Hangs up on a caller that connects and says nothing, dribbles a head byte by byte, or
-    never reads its answer. What waits in silence between two requests, uvicorn ends itself."""
+    never reads its answer. What waits in silence between two requests, uvicorn ends itself.
+
+    To be put before one of uvicorn's protocols."""
 
     head_seconds, read_seconds = HEAD_SECONDS, READ_SECONDS
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
     _head: asyncio.TimerHandle | None = None
     _answer: asyncio.TimerHandle | None = None
 
@@ -29,12 +33,12 @@ class Impatient(H11Protocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request: the clock runs from its first one."""
-        if self._head is None and self._head_missing:
-            self._await_head()
+        """A piece of a request: the clock runs until its head is there."""
         super().data_received(data)
-        if not self._head_missing:
+        if not self._head_missing():
             self._stop("_head")
+        elif self._head is None:
+            self._await_head()
 
     def pause_writing(self) -> None:
         """The caller does not read as fast as we write."""
@@ -60,9 +64,9 @@ class Impatient(H11Protocol):
         self.transport.write(b"\r\n" + bytes(said.body))
         self.transport.close()
 
-    @property
     def _head_missing(self) -> bool:
-        return repr(self.conn.their_state) == "IDLE"  # h11's word: nothing was asked yet
+        """Whether the caller owes us the rest of a head, after it said something."""
+        raise NotImplementedError
 
     def _await_head(self) -> None:
         self._head = self.loop.call_later(self.head_seconds, self._hang_up)
@@ -76,3 +80,10 @@ class Impatient(H11Protocol):
             if timer is not None:
                 timer.cancel()
                 setattr(self, name, None)
+
+
+class Impatient(Clocked, H11Protocol):
+    """Reads requests with h11, which is Python and runs everywhere."""
+
+    def _head_missing(self) -> bool:
+        return repr(self.conn.their_state) == "IDLE"  # h11's word: nothing was asked yet

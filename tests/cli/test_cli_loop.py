@@ -1,0 +1,24 @@
+"""On what a scheduler runs."""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+import pytest
+import uvloop
+
+from tallystick.cli import services
+
+
+async def kind() -> str:
+    with anyio.open_signal_receiver():  # what a service stops by
+        return type(anyio.lowlevel.current_token().native_token).__module__
+
+
+def test_the_quicker_loop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch):
+    assert services._loop() == {"loop_factory": uvloop.new_event_loop}
+    assert anyio.run(kind, backend_options=services._loop()).startswith("uvloop")
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert services._loop() == {}
+    assert not anyio.run(kind, backend_options=services._loop()).startswith("uvloop")
