@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from tallystick.poco.values import Address, Wei
+from tallystick.poco.values import Address, Nrlc, Wei
 from tallystick.scheduler.terms import OrderTerms
 from tallystick.wire.proxies import networks
 
@@ -92,6 +92,15 @@ class SchedulerConfig:
     """A second, for each address but the loopback, four times as many at once; 0: no limit."""
     requests_per_wallet: float = 50.0
     """A second, for each wallet that logged in, ten times as many at once; 0: no limit."""
+    join: bool = False
+    """Whether everybody may join: shows the button Join Worker Pool, and serves the page, the
+    script and the program itself."""
+    join_deposit: Nrlc = 4 * 10**9
+    """nRLC that those who join are asked to deposit."""
+    join_min_eth: Wei = 10**17
+    """What their wallets shall have for gas, in wei; nothing on a side chain."""
+    wheelhouse: Path | None = None
+    """A folder made by `tally pool wheelhouse`: those who join then need no package index."""
     stale_after: float = 60.0
     """Seconds without a new block after which the scheduler is not ready (GET /ready)."""
     log_format: Literal["text", "json"] = "text"

@@ -11,6 +11,7 @@ from tallystick.scheduler import (
     api,
     dashboard,
     figures,
+    joining,
     lists,
     public,
     reference,
@@ -24,6 +25,7 @@ from tallystick.scheduler.dashboard.place import site_of
 from tallystick.scheduler.desk import Desk, IsUploaded
 from tallystick.scheduler.doors import Doors
 from tallystick.scheduler.express import Express
+from tallystick.scheduler.joining import join_path, offer_of
 from tallystick.scheduler.logs import LogBook, open_logs
 from tallystick.scheduler.story import tell
 from tallystick.scheduler.window import Window
@@ -53,10 +55,8 @@ def front(
     *,
     signs: vitals.Vitals | None = None,
     doors: Doors | None = None,
-    join: str = "",
 ) -> FastAPI:
-    """The routes for workers and for everybody, the pages, and what guards them. `join` is the
-    path of the Join page; empty: there is none, and no button."""
+    """The routes for workers and for everybody, the pages, and what guards them."""
     logs = open_logs(config.database, config.data_dir)
     signs = signs or vitals.Vitals(journal=journal, stale_after=config.stale_after)
     doors = doors or Doors(Challenges(), key_file(config.data_dir / "token.key"))
@@ -79,15 +79,15 @@ def front(
     )
     app.state.window = _window(config, pool, journal, logs, doors.reading_key)
     app.state.window.watch()
-    _pages(app, config, join)
+    _pages(app, config)
     _guard(app, config)
     return app
 
 
-def _pages(app: FastAPI, config: SchedulerConfig, join: str) -> None:
+def _pages(app: FastAPI, config: SchedulerConfig) -> None:
     state = app.state
     state.dashboard = dashboard.Dashboard(
-        site=site_of(config.name, join=join),
+        site=site_of(config.name, join=join_path(config)),
         config=config,
         pool=state.desk.pool,
         window=state.window,
@@ -95,6 +95,9 @@ def _pages(app: FastAPI, config: SchedulerConfig, join: str) -> None:
         admission=state.desk.admission,
     )
     dashboard.attach(app, state.dashboard)
+    if config.join:
+        offer = offer_of(config, state.dashboard.pool.hub.domain.chain_id)
+        joining.attach(app, offer, config.wheelhouse, state.dashboard.site)
 
 
 def _window(
