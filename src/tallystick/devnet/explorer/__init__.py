@@ -1,0 +1,1 @@
+"""What happened on the local chain, as pages: blocks, transactions, accounts, deals, tasks."""
