@@ -95,6 +95,7 @@ async def serve(path: Path, database: str = "") -> None:
                 log.info("The scheduler of %s is ready at %s", config.workerpool, config.url)
                 await first_of(until_stopped, parts.office.until_drained)
                 parts.pool.changes.close()
+                parts.app.state.channel.close()
             tasks.cancel_scope.cancel()
 
 
@@ -105,7 +106,13 @@ async def _serve_http(
     *,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    await serving.serve(parts.app, sock, certificate=certificate, task_status=task_status)
+    await serving.serve(
+        parts.app,
+        sock,
+        certificate=certificate,
+        websocket=parts.config.websocket,
+        task_status=task_status,
+    )
 
 
 async def _watch_workers(parts: Parts) -> None:

@@ -88,6 +88,9 @@ class SchedulerConfig:
     """Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-… is believed."""
     root_path: str = ""
     """Where a proxy shows this scheduler (/pool), unless it says so by X-Forwarded-Prefix."""
+    websocket: bool = False
+    """Whether workers of the v9 stack are offered WebSocket for their notifications; else they
+    take them by HTTP alone, as from their own scheduler."""
     requests_per_address: float = 100.0
     """A second, for each address but the loopback, four times as many at once; 0: no limit."""
     requests_per_wallet: float = 50.0

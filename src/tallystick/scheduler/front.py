@@ -20,6 +20,7 @@ from tallystick.scheduler import (
 )
 from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.census import Census
+from tallystick.scheduler.channel import open_channel
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.scheduler.dashboard.place import site_of
 from tallystick.scheduler.desk import Desk, IsUploaded
@@ -79,6 +80,7 @@ def front(
     )
     app.state.window = _window(config, pool, journal, logs, doors.reading_key)
     app.state.window.watch()
+    open_channel(app, pool, journal, websocket=config.websocket)
     _pages(app, config)
     _guard(app, config)
     return app
