@@ -109,6 +109,19 @@ class Admission:
         if sentences:
             raise NotAdmitted(" ".join(sentences))
 
+    def objections(self, wallet: Address, program: str) -> list[tuple[str, str]]:
+        """Why a worker that registered once gets nothing now, each with a word for it: the
+        settings, or the operator's mind, may have changed since."""
+        found = []
+        if (block := self._blocked.get(wallet)) is not None:
+            why = f": {block.why}" if block.why else "."
+            found.append(("BLOCKED", f"Blocked by the pool's operator{why}"))
+        listed = self._config.whitelist
+        if listed and wallet not in listed and wallet != self._owner:
+            found.append(("NOT_LISTED", "Not on the pool's whitelist: it cannot log in."))
+        found += [("VERSION", sentence) for sentence in self._against_version(program)]
+        return found
+
     def _against_block(self, wallet: Address, *, holds: bool) -> list[str]:
         found = self._blocked.get(wallet)
         if found is None or holds:

@@ -33,6 +33,7 @@ from tallystick.scheduler.admin_metrics import Takings
 from tallystick.scheduler.admin_place import held
 from tallystick.scheduler.company import Company, open_company, unless_others
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.dashboard.past import Past
 from tallystick.scheduler.deals import births
 from tallystick.scheduler.front import front
 from tallystick.scheduler.inside import PoolEngine
@@ -89,6 +90,7 @@ async def serve(path: Path, database: str = "") -> None:
             tasks.start_soon(_watch_workers, parts)
             tasks.start_soon(_watch_deadlines, parts)
             tasks.start_soon(parts.office.run)
+            tasks.start_soon(parts.app.state.dashboard.run)
             await tasks.start(_serve_http, parts, sock, certificate)
             async with parts.pool.engine.working():
                 parts.app.state.vitals.recovered = True
@@ -147,11 +149,12 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     steps = PoolSteps(hub, sender, clock)
     engine: PoolEngine = Engine(journal=journal, rules=PoolRules(clock), perform=steps.perform)
     follower = _follower(config, engine, heads, hub=hub, clock=clock, company=company)
-    pool = _pool(engine, wallet, company, hub=hub, clock=clock)
+    past = Past()
+    pool = _pool(engine, wallet, company, hub=hub, clock=clock, past=past)
     pool.giving.unstaked = config.contribute_and_finalize
     results = await stack.enter_async_context(ResultsClient(config.results_url))
     uploads = Uploads(engine.states, results)
-    app = front(config, pool, journal, uploads.has, doors=company.doors)
+    app = front(config, pool, journal, uploads.has, doors=company.doors, past=past)
     desk, window = app.state.desk, app.state.window
     office = open_office(
         config,
@@ -171,7 +174,13 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
 
 
 def _pool(
-    engine: PoolEngine, wallet: Wallet, company: Company, *, hub: Hub, clock: ChainClock
+    engine: PoolEngine,
+    wallet: Wallet,
+    company: Company,
+    *,
+    hub: Hub,
+    clock: ChainClock,
+    past: Past,
 ) -> Pool:
     return Pool(
         engine=engine,
@@ -179,7 +188,7 @@ def _pool(
         wallet=wallet,
         hub=hub,
         clock=clock,
-        history=company.journal.read(),
+        history=past.overhear(company.journal.read()),
     )
 
 

@@ -22,7 +22,10 @@ from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.census import Census
 from tallystick.scheduler.channel import open_channel
 from tallystick.scheduler.config import SchedulerConfig
+from tallystick.scheduler.dashboard.board import Board
+from tallystick.scheduler.dashboard.past import Past
 from tallystick.scheduler.dashboard.place import site_of
+from tallystick.scheduler.dashboard.standings import Standings
 from tallystick.scheduler.desk import Desk, IsUploaded
 from tallystick.scheduler.doors import Doors
 from tallystick.scheduler.express import Express
@@ -56,8 +59,10 @@ def front(
     *,
     signs: vitals.Vitals | None = None,
     doors: Doors | None = None,
+    past: Past | None = None,
 ) -> FastAPI:
-    """The routes for workers and for everybody, the pages, and what guards them."""
+    """The routes for workers and for everybody, the pages, and what guards them. `past`
+    knows when tasks began and ended before this."""
     logs = open_logs(config.database, config.data_dir)
     signs = signs or vitals.Vitals(journal=journal, stale_after=config.stale_after)
     doors = doors or Doors(Challenges(), key_file(config.data_dir / "token.key"))
@@ -81,12 +86,12 @@ def front(
     app.state.window = _window(config, pool, journal, logs, doors.reading_key)
     app.state.window.watch()
     open_channel(app, pool, journal, websocket=config.websocket)
-    _pages(app, config)
+    _pages(app, config, past)
     _guard(app, config)
     return app
 
 
-def _pages(app: FastAPI, config: SchedulerConfig) -> None:
+def _pages(app: FastAPI, config: SchedulerConfig, past: Past | None) -> None:
     state = app.state
     state.dashboard = dashboard.Dashboard(
         site=site_of(config.name, join=join_path(config)),
@@ -95,6 +100,9 @@ def _pages(app: FastAPI, config: SchedulerConfig) -> None:
         window=state.window,
         figures=state.figures,
         admission=state.desk.admission,
+        past=past or Past(),
+        board=Board(state.desk.pool),
+        standings=Standings(state.desk.pool.hub),
     )
     dashboard.attach(app, state.dashboard)
     if config.join:

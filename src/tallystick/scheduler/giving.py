@@ -71,6 +71,8 @@ class Giving:
         so need no stake for it."""
         self.elsewhere: Elsewhere | None = None
         """Gives away the tasks of other processes of the pool, when there are any."""
+        self._asked: dict[Address, float] = {}
+        """When each worker last asked, by the event loop's clock."""
         self._newest = 0
         self._opened: dict[TaskId, int] = {}
         """The tasks that want somebody, by a count of openings."""
@@ -84,7 +86,8 @@ class Giving:
         self, worker: Address, patience: float, instance: str, hung_up: HangUp
     ) -> WorkerpoolAuthorization | None:
         """A replicate for `worker` as soon as there is one, within `patience` seconds."""
-        asked, ends = time.time(), anyio.current_time() + patience
+        asked, began = time.time(), anyio.current_time()
+        self._asked[worker], ends = began, began + patience
         place = Place(worker, unstaked=bool(instance))
         try:
             while self._pool.roster.speaks(worker, instance):
@@ -100,7 +103,16 @@ class Giving:
             pass
         finally:
             self._settle(place)
+            self._asked[worker] = anyio.current_time()
         return None
+
+    def asked(self, worker: Address) -> float | None:
+        """Seconds since `worker` last asked for work: none while it waits in line; None when
+        it never did."""
+        if self.line.has(worker):
+            return 0.0
+        last = self._asked.get(worker)
+        return None if last is None else anyio.current_time() - last
 
     async def _try(
         self, place: Place, hung_up: HangUp, ask: Callable[[], Awaitable[_Given]]

@@ -50,6 +50,10 @@ class Line:
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    def has(self, worker: Address) -> bool:
+        """Whether this worker waits."""
+        return worker in self._of
+
     async def wait(self, place: Place, machine: Machine, ends: float, hung_up: HangUp) -> bool:
         """Stand in line until called, or until `ends` by the event loop's clock; False when
         whoever asked has gone."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tallystick.scheduler.dashboard.kept import Kept
 from tallystick.scheduler.dashboard.pace import Pace
+from tallystick.scheduler.dashboard.past import Past
+from tallystick.scheduler.dashboard.samples import EVERY, Ring, Sample
 from tallystick.scheduler.dashboard.viewer import PUBLIC, Viewer
 from tallystick.web.live import Stream
 from tallystick.web.site import Place, Site
@@ -18,6 +22,8 @@ from tallystick.web.site import Place, Site
 if TYPE_CHECKING:
     from tallystick.scheduler.admission import Admission
     from tallystick.scheduler.config import SchedulerConfig
+    from tallystick.scheduler.dashboard.board import Board
+    from tallystick.scheduler.dashboard.standings import Standings
     from tallystick.scheduler.figures import Figures
     from tallystick.scheduler.money_book import MoneyBook
     from tallystick.scheduler.money_watch import MoneyWatch
@@ -65,22 +71,56 @@ class Dashboard:
     figures: Figures
     """Census (`figures.census`) and vitals (`figures.vitals`) too."""
     admission: Admission
+    board: Board
+    """What tasks and workers have come to; `await board.refresh()` before it is read."""
+    standings: Standings
+    """What workers have on the chain."""
     watch: MoneyWatch | None = None
     """What the owner has, and warnings; None until the office is open."""
     book: MoneyBook | None = None
     """What ended tasks have moved; None until the office is open."""
     viewer_of: Callable[[Request], Viewer] = lambda request: PUBLIC
     """Who looks: everybody is a stranger, until somebody says how to tell."""
+    past: Past = field(default_factory=Past)
+    """When tasks began and ended."""
+    ring: Ring = field(default_factory=Ring)
+    """How the pool was in the last hour."""
     kept: Kept = field(init=False)
     stream: Stream = field(init=False)
 
     def __post_init__(self) -> None:
         pace = Pace(self.pool.changes)
         self.kept, self.stream = Kept(pace), Stream(pace)
+        self.pool.engine.listen(self.past.heard)
 
     def know(self, watch: MoneyWatch, book: MoneyBook) -> None:
         """The office is open: look at its books from now on."""
         self.watch, self.book = watch, book
+        self.board.know(book)
+
+    async def run(self) -> None:
+        """Look how the pool is, every few seconds, until cancelled."""
+        while True:
+            self.ring.add(self.look())
+            await self.board.refresh()
+            await anyio.sleep(EVERY)
+
+    def look(self) -> Sample:
+        """How the pool is now."""
+        alive = self.pool.roster.alive(self.config.lost_after)
+        models = (self.pool.roster.model(worker) for worker in alive)
+        return Sample(
+            at=time.time(),
+            alive=len(alive),
+            slots=sum(model.slots for model in models if model),
+            busy=sum(self.pool.openings.busy(worker) for worker in alive),
+            gas_price=self.gas_price,
+        )
+
+    @property
+    def gas_price(self) -> int | None:
+        """wei that the network asks for a unit of gas; None where it is free or not known."""
+        return self.watch.purse.network if self.watch and self.watch.purse else None
 
     async def show(
         self,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
 
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tallystick.scheduler.dashboard import overview
 from tallystick.scheduler.dashboard.place import EVENTS, Dashboard
 
-PARTS: Final = (overview.attach,)
-"""Each adds its pages; new ones go here."""
+PARTS: Final = ("overview", "workers", "worker")
+"""Modules of this package; each one's `attach` adds its pages. New ones go here."""
 
 
 def attach(app: FastAPI, dashboard: Dashboard) -> None:
@@ -23,5 +23,5 @@ def attach(app: FastAPI, dashboard: Dashboard) -> None:
 
     dashboard.site.attach(app)
     app.add_route(EVENTS, events, include_in_schema=False)
-    for part in PARTS:
-        part(app, dashboard)
+    for name in PARTS:
+        import_module(f"{__package__}.{name}").attach(app, dashboard)
