@@ -22,6 +22,8 @@ class Mined:
     sender: Address
     fee: Wei
     """What its sender paid for gas."""
+    gas: int = 0
+    """Units of gas that it took; 0 where that is not known."""
     logs: tuple[Log, ...]
     """What the hub reported; other contracts' logs are left out."""
 
@@ -45,6 +47,7 @@ def _mined(hub: Address, told: Mapping[str, Any]) -> Mined:
     return Mined(
         sender=Address(told["from"]),
         fee=quantity(told["gasUsed"]) * price,
+        gas=quantity(told["gasUsed"]),
         logs=tuple(_logs(hub, told)),
     )
 

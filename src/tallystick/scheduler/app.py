@@ -169,6 +169,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     app.state.figures.registry.register(Takings(office.figures))
     app.state.vitals.know(heads, follower, sender)
     app.state.dashboard.know(office.watch, office.book)
+    app.state.office = office
     company.open(pool, app, office.steered)
     return Parts(config, journal, pool, follower, sender, heads, app, office, company)
 

@@ -35,6 +35,8 @@ class SchedulerConfig:
     with a data_dir of its own; empty: one scheduler, with its books in data_dir."""
     name: str = "pool"
     """What the pool is called on its page."""
+    explorer_url: str = ""
+    """The chain's explorer, whose pages are /tx/… and /address/…: pages link to it."""
     host: str = "127.0.0.1"
     """Where the scheduler listens: on the loopback unless told otherwise."""
     port: int = 13000
@@ -112,6 +114,8 @@ class SchedulerConfig:
 
     def __post_init__(self) -> None:
         networks(self.trusted_proxies)
+        if self.explorer_url and not self.explorer_url.startswith(("http://", "https://")):
+            raise ValueError("explorer_url has to begin with http:// or https://")
         if unknown := set(self.required_tag) - {"tee", "tdx", "gpu"}:
             raise ValueError(f"required_tag: a worker cannot say whether it has {min(unknown)}")
         if self.eth_per_rlc is not None and not self.eth_per_rlc > 0:

@@ -132,6 +132,10 @@ class Tokens:
         }
         return jwt.encode(claims, self._key, algorithm="HS256")
 
+    def derived(self, purpose: str) -> bytes:
+        """A key for another purpose, the same wherever this one is."""
+        return hmac.digest(self._key, purpose.encode(), "sha256")
+
     def bearer(self, header: str) -> Address:
         """Who sent this `Authorization` header; raises Unauthorized."""
         known = self._checked.get(header)

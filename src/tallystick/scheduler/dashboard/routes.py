@@ -11,7 +11,10 @@ from starlette.responses import Response
 
 from tallystick.scheduler.dashboard.place import EVENTS, Dashboard
 
-PARTS: Final = ("overview", "workers", "worker")
+PARTS: Final = (
+    *("login", "operator", "overview", "workers", "worker"),
+    *("tasks", "deals", "feed"),
+)
 """Modules of this package; each one's `attach` adds its pages. New ones go here."""
 
 

@@ -1,0 +1,124 @@
+"""The pages of deals: all of them, and one of them with its tasks and its money."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.lifecycle.stages import task_status
+from tallystick.lifecycle.task import Task
+from tallystick.poco import tags
+from tallystick.poco.deal import Deal
+from tallystick.poco.params import parse_params
+from tallystick.poco.values import ZERO_ADDRESS, DealId
+from tallystick.scheduler.dashboard.outside import Explorer, stranger
+from tallystick.scheduler.dashboard.place import Dashboard, Missing
+from tallystick.scheduler.dashboard.viewer import Viewer
+from tallystick.scheduler.money import DealMoney, TaskMoney, total
+
+DEALS: Final = "/dashboard/deals"
+_PAGE: Final = 50
+_TASKS: Final = 100
+"""Tasks that the page of a deal lists; the others are on the page of tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """A deal and how far it is."""
+
+    deal: Deal
+    tasks: tuple[Task, ...]
+    """Those that are known here."""
+    money: DealMoney
+
+    @property
+    def statuses(self) -> list[tuple[str, int]]:
+        """How many tasks are in which status."""
+        return sorted(Counter(task_status(task) for task in self.tasks).items())
+
+    @property
+    def over(self) -> int:
+        """How many tasks have ended."""
+        return sum(task.status.over for task in self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """Both pages."""
+
+    dashboard: Dashboard
+    explorer: Explorer
+
+    async def every(self, request: Request) -> Response:
+        """All deals, the newest first."""
+        after = request.query_params.get("after", "")
+
+        async def values(viewer: Viewer) -> dict[str, Any]:
+            known = iter([str(deal) for deal in self.dashboard.window.bags][::-1])
+            if after and after not in known:  # leaves those behind it
+                raise Missing(
+                    "That page of deals is not there any more: begin with the newest."
+                )
+            found = list(islice(known, _PAGE + 1))
+            money = self._money()
+            bags = [self._bag(DealId(deal), money.get(deal, [])) for deal in found[:_PAGE]]
+            more = found[_PAGE - 1] if len(found) > _PAGE else ""
+            return {"bags": bags, "after": after, "more": more}
+
+        return await self.dashboard.show(request, "deals.html", values)
+
+    async def one(self, request: Request) -> Response:
+        """One deal."""
+
+        async def values(viewer: Viewer) -> dict[str, Any]:
+            id = _deal_id(request)
+            if id not in self.dashboard.window.bags:
+                raise Missing(f"{id} is no deal with this pool.")
+            bag = self._bag(id, self._money().get(str(id), []))
+            params = parse_params(bag.deal.params)
+            proxy = params.storage_proxy
+            return {
+                "bag": bag,
+                "deal": bag.deal,
+                "tasks": bag.tasks[:_TASKS],
+                "status_of": task_status,
+                "params": params,
+                "inputs": [stranger(link) for link in params.input_files],
+                "proxy": stranger(proxy) if proxy else None,
+                "tags": tags.names(bag.deal.tag),
+                "nobody": ZERO_ADDRESS,
+                "rate": self.dashboard.config.eth_per_rlc,
+                "explorer": self.explorer,
+            }
+
+        return await self.dashboard.show(request, "deal.html", values)
+
+    def _money(self) -> dict[str, list[TaskMoney]]:
+        book = self.dashboard.book
+        return book.by_deal() if book else {}
+
+    def _bag(self, id: DealId, settled: list[TaskMoney]) -> Bag:
+        window = self.dashboard.window
+        tasks = tuple(sorted(window.tasks_of(id), key=lambda task: task.index))
+        return Bag(window.bags[id].deal, tasks, total(settled))
+
+
+def _deal_id(request: Request) -> DealId:
+    try:
+        return DealId(request.path_params["deal"].lower())
+    except ValueError as problem:
+        raise Missing("A deal is named by 0x and 64 hex digits.") from problem
+
+
+def attach(app: FastAPI, dashboard: Dashboard) -> None:
+    """Add both pages."""
+    explorer = Explorer(dashboard.config.explorer_url)
+    pages = _Pages(dashboard, explorer)
+    app.add_route(DEALS, pages.every, include_in_schema=False)
+    app.add_route(f"{DEALS}/{{deal}}", pages.one, include_in_schema=False)
