@@ -69,6 +69,33 @@ async def test_the_required_version(office: Office, required: str, program: str,
     assert status == 200 or f"workers of version {required}" in text
 
 
+@pytest.mark.parametrize(
+    ("required", "ours", "peers"),
+    [
+        ("9.2.0", "9.2.0", "9.2.0"),  # peers compare themselves
+        (">=9.0.1,<10", ">=9.0.1,<10", ""),  # which they would take for a version
+        ("<9.1", "<9.1", ""),
+        (">=10", ">=10", ">=10"),  # none of them is that new: it keeps them out
+        ("", "", ""),
+    ],
+)
+async def test_who_is_told_what_of_the_required_version(
+    office: Office, required: str, ours: str, peers: str
+):
+    desk = office.app.state.desk
+    config = desk.config.model_copy(update={"required_worker_version": required})
+    office.app.state.desk = replace(desk, config=config)
+    for program, told in (("tallystick/0.1.0", ours), ("Java/17.0.1", peers), ("", peers)):
+        answer = await office.http.get("/workers/config", headers={"user-agent": program})
+        assert answer.json()["requiredWorkerVersion"] == told
+
+
+@pytest.mark.parametrize("rule", [">=9;<10", "the newest", ">=9,nonsense"])
+async def test_a_rule_about_versions_that_nobody_can_keep_is_refused(office: Office, rule: str):
+    with pytest.raises(ValueError, match="no range of versions"):
+        replace(settings(office.chain, office.folder), required_worker_version=rule)
+
+
 async def test_a_machine_without_what_the_pool_asks_for(office: Office):
     door(office, required_tag=("tee", "gpu"))
     code, text = await register(office, 0, teeEnabled=True)

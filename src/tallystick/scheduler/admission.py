@@ -13,12 +13,9 @@ from tallystick.poco.values import Address
 from tallystick.scheduler.config import SchedulerConfig
 from tallystick.wire.auth import Unauthorized
 from tallystick.wire.scheduler import WorkerModel
-from tallystick.wire.versions import SPOKEN, accepts
+from tallystick.wire.versions import OURS, SPOKEN, accepts
 
 _BLOCKED: Final = "blocked "
-_OURS: Final = "tallystick/"
-"""How a worker of ours begins the header `User-Agent`; peers of another make do not say their
-version, and compare it themselves with the one that the pool tells them."""
 
 _PROPERTIES: Final[Mapping[str, str]] = {
     "tee": "tee_enabled",
@@ -131,8 +128,8 @@ class Admission:
 
     def _against_version(self, program: str) -> list[str]:
         required = self._config.required_worker_version
-        version = program.removeprefix(_OURS).partition(" ")[0]
-        if not program.startswith(_OURS) or accepts(required, (version, SPOKEN)):
+        version = program.removeprefix(OURS).partition(" ")[0]
+        if not program.startswith(OURS) or accepts(required, (version, SPOKEN)):
             return []
         return [
             f"The pool takes workers of version {required}, and this is Tallystick {version},"

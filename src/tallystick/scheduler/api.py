@@ -35,6 +35,7 @@ from tallystick.wire.scheduler import (
     StatusUpdate,
     WorkerModel,
 )
+from tallystick.wire.versions import told_to
 
 if TYPE_CHECKING:
     from tallystick.scheduler.pool import Pool
@@ -153,9 +154,13 @@ async def _version() -> Response:
     return _text(__version__)
 
 
-async def _config(desk: TheDesk) -> Response:
-    """What the pool tells every worker."""
-    return _json(desk.config)
+async def _config(
+    desk: TheDesk, program: Annotated[str, Header(alias="user-agent")] = ""
+) -> Response:
+    """What the pool tells every worker. A v9 peer is told no range of versions, since it would
+    take it for one version."""
+    rule = told_to(program, desk.config.required_worker_version)
+    return _json(desk.config.model_copy(update={"required_worker_version": rule}))
 
 
 async def _chain(desk: TheDesk) -> Response:

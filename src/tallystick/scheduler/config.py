@@ -10,6 +10,7 @@ from typing import Literal
 from tallystick.poco.values import Address, Nrlc, Wei
 from tallystick.scheduler.terms import OrderTerms
 from tallystick.wire.proxies import networks
+from tallystick.wire.versions import rule_mistake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class SchedulerConfig:
     """True where gas is free: workers then need no ETH."""
     required_worker_version: str = ""
     """Workers of which version may come: one, or a range like `>=9.0,<10`; empty: any."""
-    contribute_and_finalize: bool = False
+    contribute_and_finalize: bool = True
     """Whether workers of ours contribute and finalize in one transaction, without a stake,
     where one vote decides. `results_url` must then be a store of ours."""
     lost_after: float = 30.0
@@ -116,6 +117,8 @@ class SchedulerConfig:
         networks(self.trusted_proxies)
         if self.explorer_url and not self.explorer_url.startswith(("http://", "https://")):
             raise ValueError("explorer_url has to begin with http:// or https://")
+        if mistake := rule_mistake(self.required_worker_version):
+            raise ValueError(f"required_worker_version: {mistake}")
         if unknown := set(self.required_tag) - {"tee", "tdx", "gpu"}:
             raise ValueError(f"required_tag: a worker cannot say whether it has {min(unknown)}")
         if self.eth_per_rlc is not None and not self.eth_per_rlc > 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from functools import cache
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from tallystick import __version__
 from tallystick.engine.errors import Refused
@@ -12,17 +14,12 @@ SPOKEN = "9.2.0"
 """The release of iexec-worker whose protocol is spoken here: pools that ask for one know
 nothing of our own versions."""
 
-_TERM = re.compile(r"(>=|<=|==|!=|>|<|=)?\s*v?(\d+(?:\.\d+)*)\s*")
-_Numbers = tuple[int, ...]
-_TESTS: Mapping[str, Callable[[_Numbers, _Numbers], bool]] = {
-    ">=": lambda mine, wanted: mine >= wanted,
-    "<=": lambda mine, wanted: mine <= wanted,
-    ">": lambda mine, wanted: mine > wanted,
-    "<": lambda mine, wanted: mine < wanted,
-    "==": lambda mine, wanted: mine == wanted,
-    "=": lambda mine, wanted: mine == wanted,
-    "!=": lambda mine, wanted: mine != wanted,
-}
+OURS = "tallystick/"
+"""How a worker of ours begins the header `User-Agent`. A v9 peer does not say its version: it
+compares it itself with the one that the pool tells, to the letter."""
+_SIGNS = frozenset("<>=!~,")
+_PEERS = tuple(f"9.{minor}.{patch}" for minor in range(10) for patch in range(10))
+"""What releases of iexec-worker of our protocol may be called."""
 
 
 class BadVersion(Refused):
@@ -35,10 +32,31 @@ def accepts(required: str, versions: tuple[str, ...] = (__version__, SPOKEN)) ->
     """Whether a pool that requires `required` takes a worker of one of `versions`.
 
     Empty takes any; a plain text takes what equals it, to the letter, as peers compare; terms
-    like `>=9.0,<10` must all hold of one and the same version.
+    like `>=9.0,<10` (PEP 440) must all hold of one and the same version.
     """
     wanted = required.strip()
-    return not wanted or wanted in versions or any(_all_hold(wanted, v) for v in versions)
+    if not wanted or wanted in versions:
+        return True
+    terms = _terms(wanted)
+    return terms is not None and any(_holds(terms, version) for version in versions)
+
+
+def rule_mistake(required: str) -> str:
+    """Why nobody can keep to this rule; empty when somebody can."""
+    wanted = required.strip()
+    plain = not _SIGNS & set(wanted)
+    if not wanted or (plain and wanted[0].isdigit()) or _terms(wanted) is not None:
+        return ""
+    return f"{required!r} is no version (9.2.0) and no range of versions (>=9.0,<10)"
+
+
+def told_to(program: str, required: str) -> str:
+    """What a worker that calls itself `program` is told of the rule. One of ours gets it as it
+    is. A v9 peer would take a range for a version that is not its own, and end: so it is told
+    none when the range has room for any of its releases; which one it is nobody can see."""
+    if program.startswith(OURS) or _terms(required.strip()) is None:
+        return required
+    return "" if accepts(required, _PEERS) else required
 
 
 def bad_version(required: str) -> str:
@@ -51,21 +69,26 @@ def bad_version(required: str) -> str:
     )
 
 
-def _all_hold(required: str, version: str) -> bool:
-    terms = [_TERM.fullmatch(term.strip()) for term in required.split(",")]
-    mine = _numbers(version)
-    return all(
-        term is not None and term[1] is not None and _holds(term[1], mine, _numbers(term[2]))
-        for term in terms
-    )
+@cache
+def _terms(required: str) -> SpecifierSet | None:
+    """A range; None for a plain text."""
+    if not _SIGNS & set(required):
+        return None
+    try:
+        return SpecifierSet(",".join(map(_doubled, required.split(","))))
+    except InvalidSpecifier:
+        return None
 
 
-def _holds(sign: str, mine: _Numbers, wanted: _Numbers) -> bool:
-    length = max(len(mine), len(wanted))
-    pad = (0,) * length
-    return _TESTS[sign]((mine + pad)[:length], (wanted + pad)[:length])
+def _doubled(term: str) -> str:
+    """`=9.2` means `==9.2`."""
+    term = term.strip()
+    return f"={term}" if term.startswith("=") and not term.startswith("==") else term
 
 
-def _numbers(version: str) -> _Numbers:
-    """The release part: what follows a dash does not count."""
-    return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0]))
+def _holds(terms: SpecifierSet, version: str) -> bool:
+    """The release part counts: what follows a dash does not."""
+    try:
+        return terms.contains(Version(version.partition("-")[0]), prereleases=True)
+    except InvalidVersion:
+        return False
