@@ -258,6 +258,51 @@ async def test_an_order_below_its_gas_is_not_signed_unless_that_is_allowed(
         assert "allow_loss" in orders.refused[terms]
 
 
+@dataclass
+class Gas:
+    """A price of gas that the test sets, in wei."""
+
+    wei: int
+
+    def price(self, asked: int) -> int:
+        return self.wei
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_an_order_that_gas_has_made_a_loss_is_not_on_offer_while_it_is_one(
+    shop: Shop, allowed: bool
+):
+    gas: Any = Gas(wei=1)
+    watch = MoneyWatch(
+        hub=shop.hub,
+        owner=shop.chain.scheduler.address,
+        config=settings(shop, allow_loss=allowed, eth_per_rlc=Decimal("0.0005")),
+        fees=gas,
+        on_offer=list,
+    )
+    terms = replace(XS, price=10**9)
+    orders = shop.orders(terms, judge=watch.objection)
+    await orders.renew()
+    (signed,) = orders.current()
+    gas.wei = 10**12
+    for _ in range(2):
+        await orders.renew()
+        assert orders.current() == ([signed] if allowed else [])
+    await watch.look()
+    if allowed:
+        assert "loses" in watch.warnings()[-1]
+        assert "on offer all the same" in watch.warnings()[-1]
+    else:
+        (why,) = orders.refused.values()
+        assert "not offered" in why
+        assert f"tally pool orders cancel {order_hash(signed, shop.hub.domain)}" in why
+    gas.wei = 1
+    await orders.renew()
+    assert orders.current() == [signed], "the same one, not another"
+    assert not orders.refused
+    assert not [each for each in watch.warnings() if "loses" in each]
+
+
 async def test_the_operator_is_warned_before_the_stake_is_too_small(shop: Shop):
     """The scheduler of this chain has a deposit of 10,000 RLC, less what tests locked."""
     owner = shop.chain.scheduler.address

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _LOOK: Final = 30.0
 """Seconds after which the chain is asked anew even when nothing happened here."""
+_KNOWN: Final = 300.0
+"""Seconds for which an order counts as one that loses money: each minute it is looked at."""
 _REST: Final = 1.0
 """Seconds between two looks at most often: many tasks may end in one block."""
 
@@ -77,6 +79,10 @@ class MoneyWatch:
     on_offer: Callable[[], Iterable[tuple[WorkerpoolOrder, int]]]
     """The orders on offer, each with the tasks that it still sells."""
     purse: Purse | None = None
+    _losses: dict[OrderTerms, tuple[float, str]] = field(
+        default_factory=dict[OrderTerms, tuple[float, str]]
+    )
+    """What is on offer although it loses money, when that was seen, and in a sentence."""
     _said: tuple[str, ...] = ()
     _news: Pulse = field(default_factory=Pulse)
 
@@ -121,8 +127,9 @@ class MoneyWatch:
         return quantity(await self.hub.rpc.call("eth_gasPrice"))
 
     async def objection(self, terms: OrderTerms, pool: WorkerpoolInfo) -> str:
-        """Why an order on these terms is not to be signed: it would lose money, by the price of
-        RLC in the settings. Empty when it may be. Raises Unavailable."""
+        """Why an order on these terms is not to be offered: it would lose money at today's
+        price of gas, by the price of RLC in the settings. Empty when it may be, perhaps with a
+        warning. Raises Unavailable."""
         rate = self.config.eth_per_rlc
         found = outlook(
             terms.price,
@@ -132,6 +139,7 @@ class MoneyWatch:
             eth_per_rlc=rate,
         )
         if not found.loses or found.profit is None:
+            self._losses.pop(terms, None)
             return ""
         sentence = (
             f"An order of category {terms.category} at {terms.price} nRLC loses"
@@ -140,9 +148,12 @@ class MoneyWatch:
             f" (1 RLC = {rate:f} ETH)."
         )
         if self.config.allow_loss:
-            log.warning("%s It is signed all the same (allow_loss).", sentence)
+            sentence += " It is on offer all the same (allow_loss)."
+            if terms not in self._losses:
+                log.warning("%s", sentence)
+            self._losses[terms] = time.monotonic(), sentence
             return ""
-        return f"{sentence} It is not signed: raise the price, or set allow_loss."
+        return f"{sentence} It is not offered: raise the price, or set allow_loss."
 
     def covers(self) -> list[Cover]:
         """How far the free deposit goes, for each order on offer; empty while it is unknown."""
@@ -158,7 +169,9 @@ class MoneyWatch:
         """What will keep deals from being made, or tasks from being ended, in sentences."""
         if self.purse is None:
             return ["What the pool's wallet has is not known: no node has told it yet."]
-        return [*self._about_stake(self.purse), *self._about_gas(self.purse)]
+        oldest = time.monotonic() - _KNOWN
+        losses = [sentence for at, sentence in self._losses.values() if at > oldest]
+        return [*self._about_stake(self.purse), *self._about_gas(self.purse), *losses]
 
     def _about_stake(self, purse: Purse) -> Iterator[str]:
         for cover in self.covers():
@@ -187,7 +200,8 @@ class MoneyWatch:
 
     def _warn(self) -> None:
         found = tuple(self.warnings())
+        told = {sentence for _, sentence in self._losses.values()}  # when it was seen
         for sentence in found:
-            if sentence not in self._said:
+            if sentence not in self._said and sentence not in told:
                 log.warning("%s", sentence)
         self._said = found

@@ -96,7 +96,10 @@ class Orders:
     paused: bool = False
     """While the pool drains: nothing is on offer, and nothing is signed."""
     refused: dict[OrderTerms, str] = field(default_factory=dict[OrderTerms, str])
-    """Terms for which nothing is signed, and why."""
+    """Terms for which nothing is signed, or is on offer for now, and why."""
+    _losing: set[str] = field(default_factory=set[str])
+    """Marks of orders that are signed and would lose money at today's price of gas."""
+    _objected: set[OrderTerms] = field(default_factory=set[OrderTerms])
     _kept: dict[Hash, Kept] = field(default_factory=dict[Hash, Kept])
     _news: Pulse = field(default_factory=Pulse)
     _complaints: Complaints = field(default_factory=lambda: Complaints(log))
@@ -116,7 +119,10 @@ class Orders:
 
     def on_offer(self) -> list[Kept]:
         """The same, with what is left of each."""
-        return [] if self.paused else [k for k in self._kept.values() if _offered(k)]
+        if self.paused:
+            return []
+        kept = self._kept.values()
+        return [each for each in kept if _offered(each) and each.mark not in self._losing]
 
     def all(self) -> list[Kept]:
         """Every order that was ever signed here, oldest first."""
@@ -211,17 +217,27 @@ class Orders:
                 self._note(replace(kept, consumed=consumed))
 
     async def _offer(self, mark: str, terms: OrderTerms, pool: WorkerpoolInfo) -> None:
-        """See to it that an order of this mark is on offer."""
+        """See to it that an order of this mark is on offer, unless it would lose money now."""
         same = [kept for kept in self._kept.values() if kept.mark == mark]
-        if any(kept.standing is Standing.OFFERED for kept in same):
-            return
-        if self.journal.noted(_WITHDRAWN + _digest(terms)) is not None:
+        signed = [kept for kept in same if kept.standing is Standing.OFFERED]
+        if not signed and self.journal.noted(_WITHDRAWN + _digest(terms)) is not None:
             return
         if against := await self.judge(terms, pool):
+            if signed:
+                self._losing.add(mark)
+                against += (
+                    " Whoever has a copy of the one that is signed can still use it: tally pool"
+                    f" orders cancel {signed[0].hash} closes it."
+                )
             self.refused[terms] = against
-            self._complaints.about(f"The order of category {terms.category}", Refused(against))
+            if terms not in self._objected:  # said once, since the price of gas varies
+                self._objected.add(terms)
+                log.warning("%s", against)
             return
-        await self._sign(mark, terms, len(same))
+        self._objected.discard(terms)
+        self._losing.discard(mark)
+        if not signed:
+            await self._sign(mark, terms, len(same))
 
     async def _sign(self, mark: str, terms: OrderTerms, count: int) -> None:
         while True:
