@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -19,12 +18,16 @@ from urllib.request import urlopen
 import anyio
 from anyio import to_thread
 
+from tallystick.bench.load import processor_time
 from tallystick.devnet.console import Console
 from tallystick.devnet.market import MarketOptions, running
 from tallystick.devnet.places import Places
+from tallystick.devnet.postgres import Server, why_not
 from tallystick.devnet.services import Plan, services
 from tallystick.devnet.supervise import Service
+from tallystick.engine.databases import with_postgres
 from tallystick.engine.journal import Journal
+from tallystick.engine.keeping import Keeping
 from tallystick.engine.settings import load
 from tallystick.lifecycle.facts import Assigned, Fact, Initialized, Ordered
 from tallystick.poco.deal import Asset, Deal
@@ -37,6 +40,8 @@ SIZES = (100, 1_000, 10_000)
 """How cost grows is shown at these."""
 QUICK = (20,)
 """To see that it runs."""
+FILES, SERVER = "SQLite", "PostgreSQL"
+"""Where a pool keeps its books."""
 
 _BAG = 100
 """Tasks of a deal."""
@@ -55,6 +60,8 @@ class Lab:
     settings: Path
     chain: str
     """The node's URL."""
+    database: str = ""
+    """Of a PostgreSQL server; empty: the pool keeps its books in files."""
 
     def workers(self, count: int) -> list[Address]:
         """So many wallets with gas, registered with the pool."""
@@ -72,11 +79,13 @@ class Lab:
             for wallet in wallets:
                 told = model.model_copy(update={"wallet_address": wallet})
                 journal.note(f"worker {wallet}", told.model_dump_json(by_alias=True))
+        if self.database:
+            self._enrol(wallets, model)
         return wallets
 
     def tokens(self, wallets: Iterable[Address]) -> list[str]:
         """What the wallets show to the pool: as if each had logged in."""
-        key = key_file(self.config.data_dir / "token.key")
+        key = self._token_key()
         issuer = Tokens(key, pool=self.config.workerpool)
         return [issuer.issue(wallet) for wallet in wallets]
 
@@ -95,6 +104,31 @@ class Lab:
                     if holder is not None:
                         journal.append(stream, Assigned(holder, 2), at=start)
 
+    def _enrol(self, wallets: list[Address], model: WorkerModel) -> None:
+        """In the table by which the processes of a pool tell each other who lives."""
+        link = with_postgres("tallystick.engine.postgres_link").Link(self.database)
+        link.rows(
+            "INSERT INTO worker (wallet, slots, body) SELECT unnest(%s::text[]), %s, %s",
+            ([str(wallet) for wallet in wallets], model.slots, model.model_dump_json()),
+        )
+        link.close()
+
+    def _opened(self) -> Keeping[Fact]:
+        if not self.database:
+            return Journal[Fact](self.config.data_dir / "journal.db", get_args(Fact))
+        module = with_postgres("tallystick.engine.postgres")
+        opened: Keeping[Fact] = module.PostgresJournal(self.database, get_args(Fact))
+        return opened
+
+    def _token_key(self) -> bytes:
+        if not self.database:
+            return key_file(self.config.data_dir / "token.key")
+        link = with_postgres("tallystick.engine.postgres_link").Link(self.database)
+        module = with_postgres("tallystick.scheduler.shared.keys")
+        key: bytes = module.shared_secret(link, module.TOKEN_KEY)
+        link.close()
+        return key
+
     def _deal(self, start: int, size: int) -> Deal:
         return Deal(
             DealId(secrets.token_bytes(32)),
@@ -106,10 +140,10 @@ class Lab:
         )
 
     @contextmanager
-    def journal(self) -> Iterator[Journal[Fact]]:
+    def journal(self) -> Iterator[Keeping[Fact]]:
         """What the pool remembers; not while it runs."""
         self.config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = Journal[Fact](self.config.data_dir / "journal.db", get_args(Fact))
+        found = self._opened()
         try:
             yield found
         finally:
@@ -121,32 +155,41 @@ class Running:
     """The process of a scheduler."""
 
     process: subprocess.Popen[bytes]
+    port: int
     ready: float
     """Seconds from its start to its first answer."""
 
     @property
     def cpu(self) -> float:
         """Seconds of processor time so far, of all threads."""
-        fields = self._read("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_time(self.process.pid)
 
     @property
     def resident(self) -> float:
         """MiB."""
-        return int(self._read("status").split("VmRSS:", 1)[1].split()[0]) / 1024
-
-    def _read(self, file: str) -> str:
-        return Path(f"/proc/{self.process.pid}/{file}").read_text()
+        told = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(told.split("VmRSS:", 1)[1].split()[0]) / 1024
 
 
 @asynccontextmanager
-async def lab(folder: Path) -> AsyncIterator[Lab]:
-    """A market's chain with 1 s blocks, without scheduler and workers."""
+async def lab(folder: Path, store: str = FILES) -> AsyncIterator[Lab]:
+    """A market's chain with 1 s blocks, without scheduler and workers; with a server for the
+    books of the pool, where it keeps them on one."""
     wanted = MarketOptions(data=folder / "market", workers=1, block_time=1)
-    async with running(wanted, _silent, _the_chain) as market:
-        settings = Places(market.data).config("scheduler")
-        config = load(settings, SchedulerConfig)
-        yield Lab(config=config, settings=settings, chain=config.rpc_urls[0])
+    with _server() if store == SERVER else nullcontext("") as database:
+        async with running(wanted, _silent, _the_chain) as market:
+            settings = Places(market.data).config("scheduler")
+            config = load(settings, SchedulerConfig)
+            yield Lab(
+                config=config, settings=settings, chain=config.rpc_urls[0], database=database
+            )
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """The URL of a database with the tables of a pool, on a server of its own."""
+    with Server() as running_server:
+        yield running_server.ready_database()
 
 
 def _silent(sentence: str) -> None:
@@ -163,6 +206,7 @@ def _the_chain(plan: Plan, console: Any, memory: Any) -> list[Service]:
 def scheduler(place: Lab) -> Iterator[Running]:
     """The pool's scheduler, ready; killed in the end."""
     words = [sys.executable, "-m", "tallystick", "scheduler", "start"]
+    words += ["--database", place.database] if place.database else []
     began = time.monotonic()
     log = place.config.data_dir / "bench.log"
     with (
@@ -171,7 +215,7 @@ def scheduler(place: Lab) -> Iterator[Running]:
     ):
         try:
             ready = _until_ready(process, place.config.port, began, log)
-            yield Running(process, ready)
+            yield Running(process, place.config.port, ready)
         finally:
             process.send_signal(signal.SIGKILL)
 
@@ -186,13 +230,19 @@ def _until_ready(process: subprocess.Popen[bytes], port: int, began: float, log:
     raise RuntimeError(f"The scheduler is not ready: {log.read_text()[-2000:]}")
 
 
-async def measure(job: dict[str, Any]) -> dict[str, Any]:
+async def measure(job: dict[str, Any], running: Running) -> dict[str, Any]:
     """What the load generator, another process, measured."""
+    whole = job | {"port": running.port, "process": running.process.pid}
     done = await anyio.run_process(
-        [sys.executable, "-m", "tallystick.bench.load"], input=json.dumps(job).encode()
+        [sys.executable, "-m", "tallystick.bench.load"], input=json.dumps(whole).encode()
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def stores() -> tuple[str, ...]:
+    """Where a pool can keep its books on this machine."""
+    return (FILES,) if why_not() else (FILES, SERVER)
 
 
 def percentile(times: list[float], part: float) -> float:

@@ -25,9 +25,9 @@ async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
             await aside(place.tasks, pushes)
             with scheduler(place) as running:
                 before = running.cpu
-                job = {"kind": "pushes", "port": place.config.port, "tokens": tokens}
+                job = {"kind": "pushes", "tokens": tokens}
                 settle = 1.0 + _EACH * len(tokens)
-                found = await measure(job | {"count": pushes, "settle": settle})
+                found = await measure(job | {"count": pushes, "settle": settle}, running)
                 for name, part in (("median", 0.5), ("p99", 0.99)):
                     rows.append(_row(size, name, 1000 * percentile(found["times"], part)))
                 each = 1000 * (running.cpu - before) / (pushes + len(tokens))

@@ -35,7 +35,7 @@ from tallystick.scheduler.shared.bell import Bell
 from tallystick.scheduler.shared.cursors import ShardCursors
 from tallystick.scheduler.shared.guests import SharedRoster
 from tallystick.scheduler.shared.inbox import SENDER, Inbox
-from tallystick.scheduler.shared.keys import SharedChallenges, shared_secret
+from tallystick.scheduler.shared.keys import TOKEN_KEY, SharedChallenges, shared_secret
 from tallystick.scheduler.shared.leases import Leases
 from tallystick.scheduler.shared.member import Member
 from tallystick.scheduler.shared.sending import KIND, SharedSender
@@ -189,7 +189,7 @@ def open_shared(config: SchedulerConfig, wallet: Wallet, url: str) -> Shared:
         cursor=ShardCursors(link, member.rights),
         doors=Doors(
             SharedChallenges(link),
-            shared_secret(link, "token key"),
+            shared_secret(link, TOKEN_KEY),
             shared_secret(link, "reading key"),
         ),
         news=shared_secret(link, "news", 8).hex(),

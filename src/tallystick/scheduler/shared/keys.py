@@ -13,6 +13,9 @@ from tallystick.engine.postgres_link import Link
 from tallystick.poco.values import Address
 from tallystick.wire.auth import CHALLENGE_LIFE, Challenges, Unauthorized, require_signed
 
+TOKEN_KEY: Final = "token key"
+"""The secret that signs the tokens of workers."""
+
 _MAKE: Final = "INSERT INTO secret (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _TELL: Final = "SELECT value FROM secret WHERE key = %s"
 _OLD: Final = """
