@@ -15,7 +15,7 @@ from tallystick.chain.wallet import Wallet
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.engine import Engine
 from tallystick.engine.journal import ChainRef, Journal
-from tallystick.lifecycle.facts import Fact, Initialized, Ordered
+from tallystick.lifecycle.facts import Fact, Initialized, Ordered, Uploaded
 from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import DealId, Tag, TaskId
 from tallystick.scheduler.config import SchedulerConfig
@@ -130,8 +130,8 @@ async def opened(chain: Any, folder: Path, rpc: Rpc) -> Office:
     )
     stored: set[tuple[str, str]] = set()
 
-    async def is_uploaded(task: TaskId, link: str) -> bool:
-        return (str(task), link) in stored
+    async def is_uploaded(task: TaskId, told: Uploaded) -> bool:
+        return (str(task), told.link) in stored
 
     app = front(settings(chain, folder), pool, journal, is_uploaded)
     http = httpx2.AsyncClient(

@@ -13,7 +13,7 @@ from scheduler_office import NOW, Office, ref
 
 from tallystick.chain.wallet import Wallet
 from tallystick.engine.errors import Unavailable
-from tallystick.lifecycle.facts import Assigned, Ordered
+from tallystick.lifecycle.facts import Assigned, Ordered, Uploaded
 from tallystick.poco.params import DealParams, encode_params
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler.uploads import Uploads
@@ -214,15 +214,16 @@ async def test_a_store_that_a_deal_names_must_be_public(office: Office, proxy: s
         params=encode_params(DealParams(storage_proxy=proxy)),
     )
     office.pool.engine.record(str(task), Ordered(deal, 0), ref(1, 60))
+    me = office.wallet(0).address
     async with ResultsClient("http://127.0.0.1:1") as store:
         uploads = Uploads(office.pool.engine.states, store)
-        assert not await uploads.has(task, "no link")
+        assert not await uploads.has(task, Uploaded(me, "no link"))
         link = result_link("ipfs", "/ipfs/x").decode()
         if proxy in ("", store.url):
             with pytest.raises(Unavailable):
-                await uploads.has(task, link)
+                await uploads.has(task, Uploaded(me, link))
         else:
-            assert not await uploads.has(task, link)
+            assert not await uploads.has(task, Uploaded(me, link))
 
 
 async def test_the_same_worker_is_not_assigned_twice(office: Office, held: Any):

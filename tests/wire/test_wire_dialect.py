@@ -28,6 +28,7 @@ FACTS: list[f.WorkerFact] = [
     f.DataFetched(ME),
     f.Computed(ME, None, 3),
     f.Uploaded(ME, "{}"),
+    f.Uploaded(ME, "{}", "0x01"),
     f.Completed(ME),
     f.Aborted(ME, "CONSENSUS_REACHED"),
 ]

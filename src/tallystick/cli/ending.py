@@ -20,6 +20,7 @@ from tallystick.requester.download import download
 from tallystick.requester.follow import follow
 from tallystick.requester.money import Settlement, settlement
 from tallystick.requester.news import End, Happened, News, Told
+from tallystick.requester.refusals import ToldToContract
 from tallystick.requester.session import Session
 from tallystick.requester.transact import looked_after
 
@@ -123,6 +124,9 @@ async def _download(
         if found is None:
             return None
         return await download(session, found, out, force=True, reader=lambda: reader)
+    except ToldToContract as told:
+        screen.say(str(told))
+        return None
     except (Refused, Unavailable, OSError) as trouble:
         screen.say(f"The result of {short(task)} was not downloaded: {trouble}")
         screen.say(f"Try again with: tally result download {task}")

@@ -66,6 +66,8 @@ class Finalize:
 
     task: TaskId
     link: str
+    callback: str = ""
+    """What the requester's contract is told, in hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ def _after_consensus(task: Task, now: Instant) -> Iterator[PoolCommand]:
     if late and not revealed:
         yield Reopen(task.id)
     elif task.link and (late or len(revealed) == len(winners)):
-        yield Finalize(task.id, task.link)
+        yield Finalize(task.id, task.link, task.callback)
     elif not task.link and not any(_uploading(r, now) for r in revealed):
         ready = next((r for r in revealed if r.status is Status.REVEALED), None)
         if ready:

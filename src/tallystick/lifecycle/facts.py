@@ -211,6 +211,8 @@ class Uploaded:
 
     worker: Address
     link: str
+    callback: str = ""
+    """What the requester's contract is to be told, in hex; empty without such a contract."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,8 @@ class Replicate:
     revealed: bool = False
     upload_deadline: Instant | None = None
     link: str | None = None
+    callback: str = ""
+    """What the requester's contract is to be told, in hex."""
 
 
 def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
@@ -236,8 +238,8 @@ def _progress(replicate: Replicate, fact: Progress | UploadRequested) -> Replica
             return replace(replicate, upload_deadline=deadline, alone=False)
         case Published():
             return replace(replicate, published=fact)
-        case Uploaded(link=link):
-            return replace(replicate, link=link)
+        case Uploaded(link=link, callback=callback):
+            return replace(replicate, link=link, callback=callback)
         case Revealed():
             return replace(replicate, revealed=True)
         case Started() | AppFetched() | DataFetched() | Checked() | Completed():

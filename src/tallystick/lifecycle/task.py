@@ -72,6 +72,11 @@ class Task:
         """Where the result is, once a winner uploaded it."""
         return next((r.link for r in self.winners if r.link), None)
 
+    @property
+    def callback(self) -> str:
+        """What the requester's contract is to be told, by the winner of `link`, in hex."""
+        return next((r.callback for r in self.winners if r.link), "")
+
 
 def fold(facts: Iterable[Fact]) -> Task | None:
     """The task after all of `facts`: replay, and what is left of it after a reorg.

@@ -14,7 +14,7 @@ import httpx2
 from tallystick.chain.records import ChainTask, TaskState
 from tallystick.chain.wallet import Wallet
 from tallystick.engine.errors import Refused, Unavailable
-from tallystick.requester.refusals import BadResult, NoResult, NotYours
+from tallystick.requester.refusals import BadResult, NoResult, NotYours, ToldToContract
 from tallystick.requester.session import Session
 from tallystick.storage.archive import ResultLimits, unpack
 from tallystick.storage.cid import cid_v0, cid_v1, is_cid
@@ -88,6 +88,11 @@ def result_cid(task: ChainTask) -> str:
             f"The task {task.id} is {task.state.name}: it has no result to download."
         )
     link = parse_link(task.results)
+    if link is not None and link.storage == "ethereum":
+        raise ToldToContract(
+            f"The result of {task.id} was told to the contract {link.location}, as the deal"
+            " wants: no store has it."
+        )
     if link is None or link.storage != "ipfs":
         raise NoResult(f"The result of {task.id} is not in a result store: {task.results!r}.")
     cid = link.location.removeprefix("/ipfs/")

@@ -17,6 +17,10 @@ class NoResult(Refused):
     """The task has no result that could be downloaded (yet, or ever)."""
 
 
+class ToldToContract(NoResult):
+    """The deal names a contract that is told the result; no store has it."""
+
+
 class BadResult(Refused):
     """What came back is not the result that the chain names, or is not safe to unpack."""
 

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tallystick.lifecycle.facts import Uploaded
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler.admission import Admission
+from tallystick.scheduler.denials import NoToken
 from tallystick.scheduler.logs import LogBook
 from tallystick.wire.auth import Challenges, Tokens
 from tallystick.wire.rates import Allowance, TooOften
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from tallystick.scheduler.figures import Pushes
     from tallystick.scheduler.pool import Pool
 
-IsUploaded = Callable[[TaskId, str], Awaitable[bool]]
-"""Whether the result store really has the result of this task at this link."""
+IsUploaded = Callable[[TaskId, Uploaded], Awaitable[bool]]
+"""Whether the result of this task really is where a worker says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class Desk:
     """How often a wallet may ask."""
 
     def bearer(self, authorization: str) -> Address:
-        """The wallet that this header names. Raises Unauthorized, TooOften."""
+        """The wallet that this header names. Raises NoToken, Unauthorized, TooOften."""
+        if not authorization:
+            raise NoToken("This is for workers: send Authorization: Bearer TOKEN.")
         worker = self.tokens.bearer(authorization)
         if wait := self.allowance.take(worker):
             raise TooOften(f"The wallet {worker}", wait)

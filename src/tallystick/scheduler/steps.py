@@ -22,6 +22,7 @@ from tallystick.lifecycle.agenda import (
     RequestUpload,
 )
 from tallystick.lifecycle.facts import Fact, UploadRequested
+from tallystick.poco.signing import lenient_hex
 
 _OnChain = Initialize | Finalize | Reopen | Claim | ClaimUnopened
 
@@ -72,8 +73,8 @@ class PoolSteps:
         match command:
             case Initialize(deal=deal, index=index):
                 return calls.initialize(deal, index)
-            case Finalize(task=task, link=link):
-                return calls.finalize(task, link.encode())
+            case Finalize(task=task, link=link, callback=told):
+                return calls.finalize(task, link.encode(), lenient_hex(told))
             case Reopen(task=task):
                 return calls.reopen(task)
             case Claim(task=task):

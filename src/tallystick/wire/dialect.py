@@ -67,8 +67,8 @@ def to_update(
         case Computed(exit_code=exit_code):
             details = StatusDetails(exit_code=exit_code, compute_logs=logs)
             return StatusUpdate(status="COMPUTED", details=details)
-        case Uploaded(link=link):
-            details = StatusDetails(result_link=link)
+        case Uploaded(link=link, callback=told):
+            details = StatusDetails(result_link=link, chain_callback_data=told or None)
             return StatusUpdate(status="RESULT_UPLOADED", details=details)
         case Started() | AppFetched() | DataFetched() | Completed():
             return StatusUpdate(status=STEP_NAMES[_DONE[type(fact)]][1])
@@ -96,7 +96,8 @@ def _achieved(worker: Address, status: str, details: StatusDetails) -> WorkerFac
     if kind is Computed:
         return Computed(worker, None, details.exit_code)
     if kind is Uploaded:
-        return Uploaded(worker, details.result_link or "")
+        told = details.chain_callback_data or ""
+        return Uploaded(worker, details.result_link or "", told)
     if kind is Started:
         return Started(worker)
     if kind is AppFetched:

@@ -213,9 +213,7 @@ class WorkerSteps:
         mine, folder = task.replicates[self.me], self._folder(task)
         try:
             if task.deal.has_callback:
-                data = await to_thread.run_sync(callback_data, OutputFolder(folder.output))
-                link = result_link("ethereum", str(task.deal.callback)).decode()
-                return Published(self.me, link, "0x" + data.hex())
+                return Published(self.me, *await self._told(task))
             permission = self._authorization(task, mine)
             location = await self.store.publish(permission, self.sign, folder.zip)
         except (Refused, FileNotFoundError) as refusal:
@@ -228,11 +226,20 @@ class WorkerSteps:
         if mine.digest is None or not folder.zip.exists():
             return Failed(self.me, Step.UPLOAD, "RESULT_LINK_MISSING")
         try:
+            if task.deal.has_callback:
+                return Uploaded(self.me, *await self._told(task))
             location = await self._store(task, self._authorization(task, mine))
         except (Refused, AddressRefused) as refusal:
             log.warning("%s: the result store refuses the result: %s", task.id, refusal)
             return Failed(self.me, Step.UPLOAD, "RESULT_LINK_MISSING")
         return Uploaded(self.me, result_link("ipfs", location).decode())
+
+    async def _told(self, task: Task) -> tuple[str, str]:
+        """Link and bytes, in hex, of a result that no store gets: the contract that the deal
+        names is told it. Raises BadOutput."""
+        output = OutputFolder(self._folder(task).output)
+        data = await to_thread.run_sync(callback_data, output)
+        return result_link("ethereum", str(task.deal.callback)).decode(), "0x" + data.hex()
 
     async def _store(self, task: Task, permission: WorkerpoolAuthorization) -> str:
         """Bring the result to the store that the deal names, else to the pool's."""

@@ -3,6 +3,7 @@
 Usage: mischief DEED [DETAIL]
 
     ok [TEXT]        behave: write TEXT to result.txt
+    callback HEX     behave: HEX is for the contract that the deal calls back
     fail CODE        write a result and exit with CODE
     silent           exit with 0 and write nothing
     endless          never end, deaf to SIGTERM
@@ -49,6 +50,11 @@ def result(text: str = "done\n", path: str = "/iexec_out/result.txt") -> None:
 def ok(detail: str) -> None:
     result(detail + "\n")
     print(detail)
+
+
+def callback(detail: str) -> None:
+    result()
+    (OUT / "computed.json").write_text(json.dumps({"callback-data": detail}))
 
 
 def fail(detail: str) -> None:
@@ -162,8 +168,8 @@ def who(_detail: str) -> None:
 
 DEEDS: dict[str, Callable[[str], None]] = {
     deed.__name__: deed
-    for deed in (ok, fail, silent, endless, fill, sparse, memory, fork, shout, links, pipe,
-                 deep, many, longname, network, who)
+    for deed in (ok, callback, fail, silent, endless, fill, sparse, memory, fork, shout, links,
+                 pipe, deep, many, longname, network, who)
 }  # fmt: skip
 
 
