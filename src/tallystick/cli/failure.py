@@ -23,7 +23,7 @@ def report(error: BaseException) -> int:
     causes = list(_causes(error))
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return INTERRUPTED
-    sentences = [_sentence(cause) for cause in causes]
+    sentences = [in_words(cause) for cause in causes]
     if known := [sentence for sentence in sentences if sentence]:
         for sentence in dict.fromkeys(known):
             print(f"tally: {sentence}", file=sys.stderr)
@@ -49,7 +49,7 @@ def _code(error: BaseException) -> int:
     return int(getattr(error, "exit_code", 0))
 
 
-def _sentence(error: BaseException) -> str | None:
+def in_words(error: BaseException) -> str | None:
     """The sentence of an error that is no bug: one of our nouns, or the system's refusal."""
     if type(error).__module__.startswith("tallystick."):
         return str(error) or type(error).__name__

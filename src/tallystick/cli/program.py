@@ -44,6 +44,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "pool_memory",
         "pool_transfer",
         "pool_login",
+        "pool_wheelhouse",
     ),
     "worker": (
         "worker_look",
@@ -54,6 +55,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "fleet",
         "unit",
         "worker_backup",
+        "join",
     ),
 }
 """Modules in `tallystick.cli` that attach more commands to the group of a service."""

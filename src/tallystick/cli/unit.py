@@ -172,9 +172,23 @@ def _writable(settings: WorkerConfig) -> tuple[Path, ...]:
     return home, *(folder for folder in others if home not in (folder, *folder.parents))
 
 
+def unit_text(config: Path, *, personal: bool) -> str:
+    """The unit of the worker whose settings are `config`: for the machine's systemd, or for the
+    `personal` one of the user, which gives no rights and so cannot take many away. Raises
+    Mistake, BadSettings."""
+    service = _service(config.resolve(), getpass.getuser())
+    return (
+        _filled("tally-worker-personal.service.in", service) if personal else rendered(service)
+    )
+
+
 def rendered(service: Service) -> str:
     """The text of the unit."""
-    template = resources.files("tallystick.cli").joinpath(f"{NAME}.in").read_text()
+    return _filled(f"{NAME}.in", service)
+
+
+def _filled(name: str, service: Service) -> str:
+    template = resources.files("tallystick.cli").joinpath(name).read_text()
     given = {
         "user": word(service.user),
         "start": " ".join(map(word, (*service.command, "worker", "start"))),
@@ -184,8 +198,8 @@ def rendered(service: Service) -> str:
         "writable": " ".join(word(f"-{folder}") for folder in service.writable),
         "rights": "\n".join(_rights(service)),
     }
-    for name, value in given.items():
-        template = template.replace(f"@{name}@", value)
+    for place, value in given.items():
+        template = template.replace(f"@{place}@", value)
     return template
 
 

@@ -60,6 +60,16 @@ def wheel_of(package: Path) -> Wheel:
     return Wheel(f"{_NAME}-{version}-py3-none-any.whl", _zipped(members))
 
 
+def own_needs() -> list[str]:
+    """What the program needs, as lines of a requirements file, without its extras. Raises
+    NoWheel."""
+    _, about = _about(Path(tallystick.__file__).parent)
+    lines = [line.partition(": ") for line in about["METADATA"].splitlines()]
+    return [
+        what for name, _, what in lines if name == "Requires-Dist" and "extra ==" not in what
+    ]
+
+
 def _files(package: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(package.rglob("*")):
         inside = path.relative_to(package.parent)
