@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +26,13 @@ from tallystick.results.store import Store
 from tallystick.results.tokens import Tokens
 from tallystick.wire import serving
 from tallystick.wire.auth import key_file
+from tallystick.wire.proxies import Forwarded, networks
+from tallystick.wire.rates import Allowance, RateLimited
 from tallystick.wire.stopping import until_stopped
+from tallystick.wire.tls import Certificate
 
+_BURST: Final = 4
+"""Seconds of an allowance that may be used at once."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,7 +51,15 @@ def _app(config: ResultsConfig, hub: Hub, store: Store) -> FastAPI:
     app.add_exception_handler(Denied, _denied)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(OSError, _disk)
+    _guard(app, config)
     return app
+
+
+def _guard(app: FastAPI, config: ResultsConfig) -> None:
+    """The last one is asked first. Bodies are weighed by the routes: results are large."""
+    rate = config.requests_per_address
+    app.add_middleware(RateLimited, allowance=Allowance(rate, round(rate * _BURST)))
+    app.add_middleware(Forwarded, trusted=networks(config.trusted_proxies))
 
 
 async def _denied(_request: Request, refusal: Exception) -> Response:
@@ -66,16 +81,21 @@ async def _disk(_request: Request, trouble: Exception) -> Response:
 async def serve(config_path: Path) -> None:
     """Run the store that the TOML file describes until the process is told to stop.
 
-    Raises `BadSettings`, `PortTaken`, and `Unavailable` when no node answers at the start.
+    Raises `BadSettings`, `BadCertificate`, `PortTaken`, and `Unavailable` when no node answers
+    at the start.
     """
     config = load(config_path, ResultsConfig)
-    sock = serving.listen(config.host, config.port)
+    certificate = Certificate.named(config.tls_cert, config.tls_key)
+    guarded = certificate is not None or bool(config.trusted_proxies)
+    sock = serving.listen(config.host, config.port, guarded=guarded)
+    config = replace(config, port=sock.getsockname()[1])
     store = Store(config.data_dir)
     try:
         async with Rpc(config.rpc_urls) as rpc, anyio.create_task_group() as tasks:
             hub = await Hub.open(rpc, config.hub)
             tasks.start_soon(keep_tidy, store, config, hub)
-            await tasks.start(serving.serve, _app(config, hub, store), sock)
+            serve_http = partial(serving.serve, certificate=certificate)
+            await tasks.start(serve_http, _app(config, hub, store), sock)
             await until_stopped()
             tasks.cancel_scope.cancel()
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tallystick.poco.values import Address
+from tallystick.wire.proxies import networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +40,23 @@ class ResultsConfig:
     then protected by nobody knowing its identifier before it is on chain, and by encryption.
     """
 
+    tls_cert: Path | None = None
+    """Certificate with its chain, PEM: then only HTTPS is spoken. Read again at SIGHUP."""
+    tls_key: Path | None = None
+    """Its key, PEM, not encrypted."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-… is believed."""
+    requests_per_address: float = 50.0
+    """A second, for each address but the loopback, four times as many at once; 0: no limit."""
     log_format: Literal["text", "json"] = "text"
     """text, or json: one object a line, with the task that is spoken of."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    def __post_init__(self) -> None:
+        networks(self.trusted_proxies)
+
     @property
     def url(self) -> str:
         """Where readers find this store."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        scheme = "https" if self.tls_cert else "http"
+        return (self.public_url or f"{scheme}://{self.host}:{self.port}").rstrip("/")
