@@ -172,6 +172,7 @@ def _scheduler(plan: Plan) -> dict[str, Setting]:
         "password_file": plan.places.password,
         "results_url": plan.results_url,
         "name": "local pool",
+        "join": True,
         "port": plan.ports.scheduler,
         "block_time": float(plan.block_time or 1),
         "contribute_and_finalize": not plan.classic,

@@ -126,7 +126,7 @@ def _digest(content: bytes) -> str:
 
 def _zipped(members: Mapping[str, bytes]) -> bytes:
     into = io.BytesIO()
-    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(into, "w", compresslevel=1) as archive:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name, _WHEN)
             entry.external_attr = 0o100644 << 16
