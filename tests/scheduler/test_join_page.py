@@ -92,6 +92,13 @@ async def test_the_page_says_what_the_values_say(office: Office, tmp_path: Path)
         assert told["architectures"] == ["aarch64", "x86_64"]
         for words in ("7 RLC", "0.1 ETH", str(office.chain.workerpool), "aarch64 or x86_64"):
             assert words in page
+        boxes = re.findall(r'<pre id="(\w+)"[^>]*>(.*?)</pre>', page, re.DOTALL)
+        commands = {name: html.unescape(text) for name, text in boxes}
+        fetch = "curl -fsSL http://127.0.0.1:13000/join-worker-pool.sh | sh"
+        assert commands["launch"] == fetch
+        assert commands["update"] == f"{fetch} -s -- --update"
+        assert commands["remove"] == f"{fetch} -s -- --remove"
+        assert "worker join http://127.0.0.1:13000" in commands["pip"]
         digest = hashlib.sha256(script.content).hexdigest()
         assert told["script"]["sha256"] == digest
         assert page.count(digest) == 2  # beside the box that verifies it, and in it

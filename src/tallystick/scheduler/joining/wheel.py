@@ -126,10 +126,10 @@ def _digest(content: bytes) -> str:
 
 def _zipped(members: Mapping[str, bytes]) -> bytes:
     into = io.BytesIO()
-    with zipfile.ZipFile(into, "w", compresslevel=1) as archive:
+    with zipfile.ZipFile(into, "w") as archive:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name, _WHEN)
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
+            archive.writestr(entry, content, compresslevel=1)  # a start is not kept waiting
     return into.getvalue()
