@@ -11,18 +11,22 @@ from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tallystick import __version__
-from tallystick.lifecycle.agenda import owed_by_worker
-from tallystick.lifecycle.facts import Began, Fact, IllegalFact, Uploaded
+from tallystick.lifecycle.facts import Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
 from tallystick.poco.values import Address, TaskId
-from tallystick.scheduler import story
+from tallystick.scheduler import recovery, story
 from tallystick.scheduler.asked import Cursor, Patience
 from tallystick.scheduler.desk import Desk
 from tallystick.scheduler.hanging import hang_up_of, spread
+from tallystick.scheduler.reports import placed, unplaced
 from tallystick.scheduler.routing import NOTHING, TEXT, WORKER, Route, get, told
+from tallystick.scheduler.vitals import Vitals
 from tallystick.wire.authorization import SignatureBody
 from tallystick.wire.dialect import UnknownStatus, from_update, next_action
+from tallystick.wire.fingerprint import fingerprint
+from tallystick.wire.notifications import TaskNotification
 from tallystick.wire.refusals import refusal
+from tallystick.wire.registered import RegisteredWorker
 from tallystick.wire.scheduler import (
     INSTANCE,
     NO_WORK,
@@ -38,7 +42,7 @@ from tallystick.wire.scheduler import (
 from tallystick.wire.versions import told_to
 
 if TYPE_CHECKING:
-    from tallystick.scheduler.pool import Pool
+    from tallystick.scheduler.channel import TaskBooks
 
 _TEXT = "text/plain;charset=UTF-8"
 NextWord = Literal[
@@ -90,11 +94,14 @@ def attach(app: FastAPI) -> None:
     _logins(app)
     _member(app, "POST", "/workers/ping", {200: TEXT}, ping)
     _member(app, "POST", "/workers/leave", {204: NOTHING}, _leave)
-    _member(app, "POST", "/workers/register", {200: WorkerModel}, _register, 403)
+    registered = {200: WorkerModel | RegisteredWorker}
+    _member(app, "POST", "/workers/register", registered, _register, 403)
     _member(app, "GET", "/workers/computing", {200: list[str]}, _computing)
     offer = {200: OwnOffer | ReplicateOffer, 204: NOTHING}
     _member(app, "GET", "/replicates/available", offer, available, 412, 503)
     _member(app, "GET", "/replicates/facts", {200: PoolFeed}, facts)
+    interrupted = {200: list[TaskNotification]}
+    _member(app, "GET", "/replicates/interrupted", interrupted, _interrupted, 503)
     path, words = "/replicates/{task_id}/updateStatus", dict.fromkeys((200, 202, 208), NextWord)
     _member(app, "POST", path, words, _update, 503)
 
@@ -183,7 +190,7 @@ async def _login(desk: TheDesk, walletAddress: Address, body: SignatureBody) -> 
 
 async def ping(desk: TheDesk, worker: Caller) -> Response:
     """A sign of life; the answer changes when the pool's configuration does."""
-    return _text(str(desk.config.worker_pool_address))
+    return _text(fingerprint(desk.config, desk.chain))
 
 
 async def _leave(desk: TheDesk, worker: Caller) -> Response:
@@ -211,13 +218,28 @@ async def _register(
     desk.pool.roster.runs(worker, program[:200])
     desk.pool.roster.calls_from(worker, request.client.host if request.client else "")
     desk.pool.welcome_back(worker)
-    return _json(model)
+    return _json(model if instance else _stored(desk, worker, model))
+
+
+def _stored(desk: Desk, worker: Address, model: WorkerModel) -> RegisteredWorker:
+    held = desk.pool.openings.held_by(worker)
+    return RegisteredWorker.of(
+        worker,
+        model,
+        now=story.iso(time.time()),
+        participating=tuple(str(task.id) for task in held),
+        computing=tuple(_busy(desk, worker)),
+    )
 
 
 async def _computing(desk: TheDesk, worker: Caller) -> Response:
     """The tasks that occupy a slot of this worker."""
+    return told(_busy(desk, worker))
+
+
+def _busy(desk: Desk, worker: Address) -> list[str]:
     held = desk.pool.openings.held_by(worker)
-    return told([str(task.id) for task in held if busy_slots(worker, [task])])
+    return [str(task.id) for task in held if busy_slots(worker, [task])]
 
 
 async def available(
@@ -229,8 +251,8 @@ async def available(
 ) -> Response:
     """A replicate, at once or within `wait` seconds; 204 when there is none. A worker of ours
     that never registered here is told so (412)."""
-    if not desk.pool.clock.known:
-        return refusal(503, "No block is known yet: ask again.", request.url.path)
+    if not desk.pool.clock.known or (not wait and _stands_still(request)):
+        return _no_chain(request)
     if wait and desk.pool.roster.model(worker) is None:
         register = f"{worker} is not registered here: POST /workers/register first."
         return refusal(412, register, request.url.path)
@@ -277,6 +299,31 @@ async def facts(
     return _json(PoolFeed(news=tuple(news), next=reached, of=pool.instance))
 
 
+async def _interrupted(
+    request: Request, desk: TheDesk, worker: Caller, blockNumber: int
+) -> Response:
+    """How a worker that started again goes on with each of its tasks. One of ours knows."""
+    if not desk.pool.clock.known:
+        return _no_chain(request)
+    books: TaskBooks = request.app.state.books
+    found = recovery.recovered(desk.pool, books, worker)
+    return told([each.model_dump(mode="json", by_alias=True) for each in found])
+
+
+def _stands_still(request: Request) -> bool:
+    """Whether no block has come for too long. Workers of ours see that by themselves."""
+    signs: Vitals = request.app.state.vitals
+    age = signs.head_age
+    return age is not None and age > signs.stale_after
+
+
+def _no_chain(request: Request) -> Response:
+    """Java's client waits as long as it is told to; else it would ask again at once."""
+    headers = {"retry-after": "1"}
+    said = "No fresh block is known: ask again."
+    return refusal(503, said, request.url.path, headers=headers)
+
+
 async def _update(
     request: Request, desk: TheDesk, worker: Caller, task_id: TaskId, body: StatusUpdate
 ) -> Response:
@@ -284,7 +331,7 @@ async def _update(
     pool, stream = desk.pool, str(task_id)
     task = pool.engine.states.get(stream)
     if task is None or worker not in task.replicates:
-        return JSONResponse("PLEASE_ABORT", status_code=202)
+        return unplaced(body.status)
     try:
         fact = from_update(worker, body)
     except UnknownStatus as problem:
@@ -298,17 +345,5 @@ async def _update(
         return JSONResponse("PLEASE_WAIT", status_code=208)
     if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact):
         return JSONResponse("PLEASE_ABORT", status_code=202)
-    return _record(pool, stream, worker, fact)
-
-
-def _record(pool: Pool, stream: str, worker: Address, fact: Fact | None) -> Response:
-    if fact is None:
-        return JSONResponse("PLEASE_WAIT")
-    try:
-        task = pool.engine.record(stream, fact)
-    except IllegalFact:
-        return JSONResponse("PLEASE_ABORT", status_code=202)
-    if isinstance(fact, Began):
-        return JSONResponse("PLEASE_CONTINUE")
-    due = next(owed_by_worker(task, worker, pool.clock.now()), None)
-    return JSONResponse(next_action(due))
+    ours = bool(request.headers.get(INSTANCE))
+    return await placed(pool, task_id, fact, words=next_action, ours=ours)

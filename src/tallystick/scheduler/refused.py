@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from tallystick.engine.errors import Unavailable
 from tallystick.scheduler.admission import NotAdmitted
-from tallystick.scheduler.denials import NoSuch, NotYours, OddCursor
+from tallystick.scheduler.denials import NoSuch, NoToken, NotYours, OddCursor
 from tallystick.scheduler.roster import WalletTaken
 from tallystick.wire.auth import Unauthorized
 from tallystick.wire.rates import TooOften
@@ -44,6 +44,7 @@ _STATUSES: dict[type[Exception], int] = {
     NotAdmitted: 403,
     NoSuch: 404,
     OddCursor: 400,
+    NoToken: 400,
     WalletTaken: 409,
 }
 

@@ -29,7 +29,15 @@ class TaskBooks:
         self._pool, self._journal = pool, journal
         self._blocks: dict[str, int] = {}
         """Of tasks with a consensus, the block that proves it."""
+        self._unended: dict[Address, dict[str, Task]] = {}
+        """Tasks that are over, by workers that have not said that they tidied up."""
+        for stream in pool.engine.states:
+            self._changed(stream)
         pool.engine.watch(self._changed)
+
+    def unended(self, worker: Address) -> Iterable[Task]:
+        """The tasks that are over, but not for this worker."""
+        return list(self._unended.get(worker, {}).values())
 
     def owed(self, task: TaskId) -> Iterable[Notice]:
         """What the workers of a task are to be told now; nothing while the chain was not seen
@@ -68,6 +76,13 @@ class TaskBooks:
     def _changed(self, stream: str) -> None:
         """It may have been reopened, or the chain went back."""
         self._blocks.pop(stream, None)
+        task = self._pool.engine.states.get(stream)
+        for each in task.replicates.values() if task is not None else ():
+            assert task is not None
+            if task.status.over and each.revealed and each.status not in OVER:
+                self._unended.setdefault(each.worker, {})[stream] = task
+            elif mine := self._unended.get(each.worker):
+                mine.pop(stream, None)
 
 
 def _newest(entries: Iterable[Entry[Fact]]) -> int:
