@@ -59,6 +59,7 @@ def _fields(market: Market) -> dict[str, object]:
         "workerpool": market.workerpool.checksummed,
         "scheduler": market.scheduler_url,
         "result store": market.results_url,
+        "explorer": market.explorer_url,
         "image registry": market.registry_url,
         "order book": market.orders,
         "apps": ", ".join(f"{name} ({app.image})" for name, app in market.apps.items()),
@@ -88,6 +89,7 @@ def _as_json(market: Market, accounts: dict[str, Holdings]) -> dict[str, Any]:
         "scheduler_url": market.scheduler_url,
         "results_url": market.results_url,
         "registry_url": market.registry_url,
+        "explorer_url": market.explorer_url,
         "orders": str(market.orders),
         "data": str(market.data),
         "apps": {

@@ -36,6 +36,8 @@ async def _look(market: Market, session: Session) -> dict[str, Any]:
         "data": str(market.data),
         "block": head.number,
         "block_time": market.block_time,
+        "dashboard": f"{market.scheduler_url}/",
+        "explorer": f"{market.explorer_url}/",
         "processes": {name: _runs(pid) for name, pid in market.pids.items()},
     }
     try:
@@ -59,6 +61,7 @@ def _runs(pid: int) -> bool:
 def _tell(voice: Voice, told: Mapping[str, Any]) -> None:
     dead = [name for name, runs in told["processes"].items() if not runs]
     voice.say(f"The market in {told['data']} is at block {told['block']}.")
+    voice.say(f"Dashboard {told['dashboard']}, what happens on the chain {told['explorer']}.")
     if dead:
         voice.say(f"Started again since the market began: {', '.join(dead)}.")
     if "trouble" in told:

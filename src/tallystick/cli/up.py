@@ -40,7 +40,7 @@ BlockTime = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option(metavar="PORT", help="The first of four ports.", show_default="free ones"),
+    typer.Option(metavar="PORT", help="The first of five ports.", show_default="free ones"),
 ]
 Once = Annotated[bool, typer.Option("--once", help="Stop when the first task is paid.")]
 Reset = Annotated[bool, typer.Option("--reset", help="Forget the market's past first.")]
@@ -130,6 +130,7 @@ def _welcome(voice: Voice, market: Market) -> None:
         f"The market is up: chain {market.chain_id} at {market.rpc_url}, hub {market.hub}."
     )
     voice.say(f"Dashboard {market.scheduler_url}/, results {market.results_url}.")
+    voice.say(f"What happens on the chain: {market.explorer_url}/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from tallystick.devnet.anvil import CHAIN_ID
 from tallystick.devnet.console import Console
+from tallystick.devnet.exploring import explore
 from tallystick.devnet.founding import (
     Founder,
     Image,
@@ -89,6 +90,8 @@ class Market:
     pids: Mapping[str, int]
     """Of the processes, by name, as they were at the start."""
     block_time: int
+    explorer_url: str = ""
+    """Pages about what happens on the chain."""
 
     @classmethod
     def load(cls, data: Path) -> Self:
@@ -130,7 +133,7 @@ class MarketOptions:
     block_time: int = 1
     """Seconds; with 0 every transaction is mined at once."""
     port: int | None = None
-    """The first of four; None: free ones."""
+    """The first of five; None: free ones."""
     executor: str | None = None
     """What workers run apps with; None: the first that works."""
     cache: Path | None = None
@@ -166,6 +169,7 @@ async def running(
                 group.start_soon(memory.keep, console, say)
                 market = _market(plan, supervisor)
                 market.save()
+                group.start_soon(explore, plan, say)
                 try:
                     yield market
                 finally:
@@ -266,6 +270,7 @@ def _prepare(options: MarketOptions, ports: Ports, say: Say) -> Plan:
         foundation=foundation,
         accounts={role: wallet.address for role, wallet in wallets.items()},
         anvil=supplies.anvil,
+        poco=supplies.poco,
         chain_id=options.chain_id,
         block_time=options.block_time,
         workers=options.workers,
@@ -307,4 +312,5 @@ def _market(plan: Plan, supervisor: Supervisor) -> Market:
         apps=plan.foundation.apps,
         pids=supervisor.pids,
         block_time=plan.block_time,
+        explorer_url=plan.explorer_url,
     )

@@ -28,27 +28,34 @@ class PortTaken(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """The ports of one market: four in a row."""
+    """The ports of one market: five in a row."""
 
     scheduler: int
     results: int
     registry: int
     chain: int
+    explorer: int
 
     @classmethod
     def from_base(cls, base: int) -> Self:
         """The ports from `base` on."""
-        return cls(scheduler=base, results=base + 1, registry=base + 2, chain=base + 3)
+        return cls(
+            scheduler=base,
+            results=base + 1,
+            registry=base + 2,
+            chain=base + 3,
+            explorer=base + 4,
+        )
 
     @property
     def all(self) -> tuple[int, ...]:
         """Every one of them."""
-        return (self.scheduler, self.results, self.registry, self.chain)
+        return (self.scheduler, self.results, self.registry, self.chain, self.explorer)
 
 
 @contextmanager
 def reserved(asked: int | None, *, last: int | None = None) -> Iterator[Ports]:
-    """Four free ports: those asked for, or else the last ones, the usual ones, any others.
+    """Five free ports: those asked for, or else the last ones, the usual ones, any others.
 
     No other market of this machine takes them within the block, even before anybody listens.
     Raises PortTaken.
@@ -69,18 +76,18 @@ def reserved(asked: int | None, *, last: int | None = None) -> Iterator[Ports]:
                 return
     if asked is None:
         raise PortTaken(
-            f"No four free ports were found from {USUAL} on; ask for some (--port)."
+            f"No five free ports were found from {USUAL} on; ask for some (--port)."
         )
     raise PortTaken(
         f"Port {taken or asked} is taken by another program (a market uses {asked} to "
-        f"{asked + 3}). Stop that program, or choose others with --port."
+        f"{asked + 4}). Stop that program, or choose others with --port."
     )
 
 
 def _possible(base: int) -> None:
     if not 1 <= base <= _HIGHEST - len(Ports.from_base(base).all):
         raise PortTaken(
-            f"Port {base} cannot be used: a market takes four ports in a row, from 1 to "
+            f"Port {base} cannot be used: a market takes five ports in a row, from 1 to "
             f"{_HIGHEST - 1} (above, the kernel gives them to others)."
         )
 

@@ -33,6 +33,8 @@ class Plan:
     accounts: Mapping[str, Address]
     """By role."""
     anvil: Path
+    poco: Path
+    """The package of the contracts."""
     chain_id: int
     block_time: int
     workers: int
@@ -60,6 +62,11 @@ class Plan:
     def results_url(self) -> str:
         """Of the result store."""
         return f"http://127.0.0.1:{self.ports.results}"
+
+    @property
+    def explorer_url(self) -> str:
+        """Of the pages about the chain."""
+        return f"http://127.0.0.1:{self.ports.explorer}"
 
     @property
     def registry(self) -> str:

@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 
 from tallystick.chain.abi import selector, topic
 
-
 _ADDRESS: Final = {"type": "address"}
 _FOREIGN: Final[tuple[Mapping[str, Any], ...]] = (
     {
