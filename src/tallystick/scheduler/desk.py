@@ -10,7 +10,6 @@ from tallystick.lifecycle.facts import Uploaded
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler.admission import Admission
 from tallystick.scheduler.denials import NoToken
-from tallystick.scheduler.denials import NoToken
 from tallystick.scheduler.logs import LogBook
 from tallystick.wire.auth import Challenges, Tokens
 from tallystick.wire.rates import Allowance, TooOften
