@@ -153,8 +153,8 @@ class MoneyBook:
             seized=_moved(end, Seize, owner, task.id),
             gas=sum(_part(mined[tx], self.wallet, task.id) for tx in told if tx),
             block_hash=last.block_hash,
-            paid=_by_worker(end, Reward, owner, task.id),
-            forfeited=_by_worker(end, Seize, owner, task.id),
+            paid=_by_worker(end, Reward, task),
+            forfeited=_by_worker(end, Seize, task),
         )
         self.journal.note(f"{_MONEY}{stream}", json.dumps(asdict(found)))
         self._take(stream, found)
@@ -165,13 +165,15 @@ def _is_end(entry: Entry[Fact]) -> bool:
 
 
 def _by_worker(
-    mined: Mined | None, kind: type[Reward] | type[Seize], owner: Address, task: TaskId
+    mined: Mined | None, kind: type[Reward] | type[Seize], task: Task
 ) -> dict[str, int]:
-    """What moved for everybody but the pool's owner. An owner that works for its own pool is
-    not told apart from it by the chain."""
+    """What moved for those who had a replicate: others are told of in the same logs, like the
+    app's owner. A pool's owner that works for it is not told apart from its worker."""
     found: dict[str, int] = defaultdict(int)
     for each in mined.logs if mined else ():
-        if isinstance(each, kind) and each.task == task and each.account != owner:
+        if not isinstance(each, kind) or each.task != task.id:
+            continue
+        if each.account in task.replicates and each.account != task.deal.workerpool.owner:
             found[str(each.account)] += each.amount
     return dict(found)
 
