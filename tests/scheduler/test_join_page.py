@@ -184,10 +184,9 @@ async def test_hostile_values_stay_words(office: Office, tmp_path: Path):
             assert "owned" not in line or any(EVIL_URL in word for word in shlex.split(line))
 
 
-def run(command: list[str], folder: Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home")}
-    path = str(Path(sys.base_prefix) / "bin")
-    environment["PATH"] = f"{path}:{environment['PATH']}"
+def run(command: list[str], folder: Path, path: str = "") -> subprocess.CompletedProcess[str]:
+    usual = f"{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin"
+    environment = {"PATH": path or usual, "HOME": str(folder / "home")}
     return subprocess.run(
         command,
         cwd=folder,
@@ -198,7 +197,6 @@ def run(command: list[str], folder: Path, **more: Any) -> subprocess.CompletedPr
         check=False,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        **more,
     )
 
 
@@ -234,6 +232,45 @@ async def test_the_script_refuses(
         assert (done.returncode, "[ERROR]" in done.stderr) == (1, True)
         assert told in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+MACHINE = ("uname", "getconf", "id", "cat", "rm", "mkdir", "mktemp", "ln")
+"""Programs of a small machine that the script may call."""
+
+
+@pytest.mark.parametrize(
+    ("tools", "told"),
+    [
+        ({}, "Python 3.11, 3.12 or 3.13 is needed"),
+        ({"python3": "exit 1"}, "Python 3.11, 3.12 or 3.13 is needed"),
+        (
+            {"python3": 'case "$2" in *venv*) exit 1 ;; *print*) echo 3.11 ;; esac'},
+            "sudo apt install python3.11-venv",
+        ),
+        ({"uname": "echo Darwin"}, "Workers run on Linux, and this is Darwin"),
+        ({"uname": '[ "$1" = -s ] && echo Linux || echo mips'}, "this machine is mips"),
+        (
+            {"python3": 'case "$2" in *print*) echo 3.11 ;; esac; [ "$2" != venv ]'},
+            "No Python environment could be made",
+        ),
+    ],
+)
+async def test_what_a_machine_lacks_is_said(
+    office: Office, tmp_path: Path, tools: dict[str, str], told: str
+):
+    async with caller(app_of(office)) as http:
+        script = (await http.get("/join-worker-pool.sh")).text
+    (tmp_path / "join.sh").write_text(script)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in MACHINE:
+        (folder / name).symlink_to(str(shutil.which(name)))
+    for name, body in tools.items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    done = run(["/bin/sh", "join.sh", "--yes"], tmp_path, path=str(folder))
+    assert (done.returncode, told in done.stderr) == (1, True), done.stderr
 
 
 async def test_a_script_cut_off_does_nothing(office: Office, tmp_path: Path):

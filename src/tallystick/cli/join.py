@@ -88,9 +88,7 @@ def leave(
     """Stop a worker that joined a pool and remove everything of it but its wallet."""
     talk = Talk(agreed=yes)
     with _errors(talk):
-        if home is None:
-            raise Mistake("Name the pool's folder with --home.")
-        where = JoinHome(home)
+        where = JoinHome(home or _only_home())
         called = _existing(where, name)
         config = where.config(called)
         if dry_run:
@@ -133,6 +131,15 @@ def _named(talk: Talk, where: JoinHome, name: str | None) -> str:
             return checked_name(text)
         except Mistake as mistake:
             talk.error(str(mistake))
+
+
+def _only_home() -> Path:
+    """The folder of the one pool that was joined here. Raises Mistake."""
+    known = sorted(user_data_path().glob("tallystick-worker-*"))
+    if len(known) == 1:
+        return known[0]
+    names = ", ".join(map(str, known)) or "none is known"
+    raise Mistake(f"Which pool? Name its folder with --home: {names}.")
 
 
 def _existing(where: JoinHome, name: str | None) -> str:
