@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import psycopg
 import pytest
@@ -14,10 +14,10 @@ from cutting_proxy import CuttingProxy
 from postgres_lab import Server, postgres_server, ready_postgres, why_not
 
 from tallystick.engine.errors import DiskTrouble
-from tallystick.engine.fence import Fence, Fenced, shard_of
+from tallystick.engine.fence import SHARDS, Fence, Fenced, shard_of
 from tallystick.engine.journal import ChainRef, NewerJournal
 from tallystick.engine.postgres import PostgresJournal
-from tallystick.engine.postgres_link import shown
+from tallystick.engine.postgres_link import Link, shown
 from tallystick.engine.postgres_schema import migrate
 from tallystick.lifecycle.facts import Fact, Initialized, Lost, Started
 from tallystick.poco.values import Address
@@ -171,6 +171,7 @@ def test_several_facts_of_one_commit_are_all_there_or_none(
             with journal.together():
                 journal.append("a", Initialized(), at=1)
                 journal.append("b", Initialized(), at=1)
+                assert len(list(journal.read())) == 2, "for us they are there"
                 assert told(ready_postgres) == []
                 proxy.lose_next_answer(then_away=away)
 
@@ -183,6 +184,51 @@ def test_several_facts_of_one_commit_are_all_there_or_none(
         else:
             two()
             assert len(told(ready_postgres)) == 2
+
+
+def test_facts_of_one_commit_go_to_the_server_together(
+    ready_postgres: str, monkeypatch: pytest.MonkeyPatch
+):
+    asked, rows = [], Link.rows
+
+    def noted(self: Link, statement: Any, values: Any = ()) -> Any:
+        asked.append(statement)
+        return rows(self, statement, values)
+
+    rights = Rights(ready_postgres, "me", *range(SHARDS))
+    with opened(ready_postgres, rights) as journal:
+        monkeypatch.setattr(Link, "rows", noted)
+        with journal.together():
+            for number in range(60):
+                journal.append(f"stream {number}", Initialized(), at=number)
+                journal.timing("assign", f"stream {number}", 1, 2)
+        assert len(asked) == 3, "numbers, facts, timings"
+        assert len(journal.timings("stream 7")) == 1
+    assert told(ready_postgres) == [(f"stream {n}", Initialized()) for n in range(60)]
+
+
+def test_what_the_chain_tells_in_between_keeps_its_place(ready_postgres: str):
+    with opened(ready_postgres) as journal:
+        with journal.together():
+            numbers = [journal.append("a", Initialized(), at=1, ref=ChainRef(5, "0xa5", 0))]
+            numbers += [journal.append("a", Started(ME), at=at) for at in range(100)]
+            numbers += [journal.append("a", Initialized(), at=1, ref=ChainRef(6, "0xa6", 0))]
+            numbers += [journal.append("a", Started(ME), at=101)]
+        assert [entry.seq for entry in journal.read()] == numbers == sorted(numbers)
+        assert len(numbers) == 103
+
+
+def test_in_one_commit_too_only_ours_is_written(ready_postgres: str):
+    mine = Rights(ready_postgres, "me", shard_of("a"), shard_of("b"))
+    assert shard_of("a") != shard_of("b")
+    with opened(ready_postgres, mine) as journal:
+        Rights(ready_postgres, "another", shard_of("b"))
+        with journal.together():
+            journal.append("a", Initialized(), at=1)
+            with pytest.raises(Fenced, match="b belongs to another process now"):
+                journal.append("b", Initialized(), at=1)
+            journal.append("a", Started(ME), at=2)
+    assert told(ready_postgres) == [("a", Initialized()), ("a", Started(ME))]
 
 
 def test_a_connection_lost_half_way_takes_the_whole_commit_with_it(

@@ -16,6 +16,7 @@ from tallystick.engine.databases import DatabaseGone
 from tallystick.engine.errors import DiskTrouble
 from tallystick.engine.fence import LEASE, Fence, Fenced, Fences, shard_of
 from tallystick.engine.journal import ChainRef, Entry, NewerJournal
+from tallystick.engine.postgres_batch import Batch, columns
 from tallystick.engine.postgres_link import Link, Row, shown
 
 F = TypeVar("F")
@@ -51,7 +52,7 @@ class PostgresJournal(Generic[F]):
         self._doubt: list[Mapping[str, Any]] = []
         """Facts that may be written or not: the connection broke just then."""
         self._void_doubt = False
-        self._joined: list[Mapping[str, Any]] | None = None
+        self._joined: Batch | None = None
         """In `together`: what will be durable at its end."""
         self._newest = 0
 
@@ -80,12 +81,9 @@ class PostgresJournal(Generic[F]):
             values |= _place(ref)
         with self._change():
             self._settle()
-            carried = list(self._timings)
-            values |= _columns(carried)
-            held, seq = self._write(values)
+            held, seq = self._joins(values) if self._joined else self._carrying(values)
         if not held:
             raise Fenced(f"{stream} belongs to another process now.")
-        del self._timings[: len(carried)]
         self._newest = max(self._newest, seq or 0)
         return None if seq is None else int(seq)
 
@@ -109,18 +107,19 @@ class PostgresJournal(Generic[F]):
         of it, or nothing and DatabaseGone. Nothing may be awaited in it."""
         with self._change():
             self._settle()
-            joined: list[Mapping[str, Any]] = []
-            self._joined = joined
+            rights = None if self._fences is None else list(self._fences.held())
+            self._joined = batch = Batch(self._link.rows, rights)
             over = False
             try:
                 with self._link.transaction():
                     yield
+                    self._flush_timings()
                     over = True
             except DatabaseGone:
                 if not (over and self._link.lost):
                     raise  # the server has forgotten all of it
-                self._joined, self._doubt = None, joined
-                if joined and not self._link.rows(st.FIND, joined[-1]):
+                self._joined, self._doubt = None, batch.written
+                if self._doubt and not self._link.rows(st.FIND, self._doubt[-1]):
                     raise
                 self._doubt = []
             finally:
@@ -131,7 +130,7 @@ class PostgresJournal(Generic[F]):
         rights = None if self._fences is None else list(self._fences.held())
         with self._change():
             self._settle()
-            doubtful = self._link.rows(st.VOIDED, (block,)) if self._void_doubt else []
+            doubtful = self._rows(st.VOIDED, (block,)) if self._void_doubt else []
             try:
                 rows = self._void(block, rights)
             except DatabaseGone:
@@ -205,14 +204,28 @@ class PostgresJournal(Generic[F]):
         fence = self._fences.of(shard)
         return {"epoch": fence.epoch, "holder": fence.holder}
 
+    def _joins(self, values: Mapping[str, Any]) -> Row:
+        """In `together`: what the chain tells is looked up; the rest waits."""
+        assert self._joined is not None
+        if "block" not in values:
+            return self._joined.add(values)
+        self._joined.forget_numbers()
+        row = self._rows(_APPEND[True, self._fences is not None], {**values, **_columns([])})[0]
+        if row[1] is not None:
+            self._joined.written.append(values)
+        return row
+
+    def _carrying(self, values: Mapping[str, Any]) -> Row:
+        """A fact by itself, and with it what was timed."""
+        carried = list(self._timings)
+        row = self._write({**values, **_columns(carried)})
+        if row[0]:
+            del self._timings[: len(carried)]
+        return row
+
     def _write(self, values: Mapping[str, Any]) -> Row:
         """When the connection breaks meanwhile, look whether it was done, else do it again."""
         statement = _APPEND["block" in values, self._fences is not None]
-        if self._joined is not None:
-            row = self._link.rows(statement, values)[0]
-            if row[1] is not None:
-                self._joined.append(values)
-            return row
         try:
             return self._link.rows(statement, values)[0]
         except DatabaseGone:
@@ -237,13 +250,8 @@ class PostgresJournal(Generic[F]):
 
     def _void(self, block: int, rights: Sequence[Fence] | None) -> list[Row]:
         if rights is None:
-            return self._link.rows(st.VOID, {"block": block})
-        mine = {
-            "shards": [right.shard for right in rights],
-            "epochs": [right.epoch for right in rights],
-            "holders": [right.holder for right in rights],
-        }
-        return self._link.rows(st.VOID_OURS, {"block": block, **mine})
+            return self._rows(st.VOID, {"block": block})
+        return self._rows(st.VOID_OURS, {"block": block, **columns(rights)})
 
     def _found(self, after: int, stream: str | None, shards: list[int] | None) -> Iterator[Row]:
         """Page by page: a pool has more facts than should be in memory twice."""
@@ -272,13 +280,24 @@ class PostgresJournal(Generic[F]):
     ) -> list[Row]:
         """A statement that may be done twice: once more when the connection was lost."""
         try:
-            return self._link.rows(statement, values)
+            return self._rows(statement, values)
         except DatabaseGone:
             if not self._link.lost:
                 raise
         return self._link.rows(statement, values)
 
+    def _rows(
+        self, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any]
+    ) -> list[Row]:
+        """A statement, after all that waits to be written."""
+        if self._joined is not None:
+            self._joined.send()
+        return self._link.rows(statement, values)
+
     def _flush_timings(self) -> None:
+        """And all facts that wait."""
+        if self._joined is not None:
+            self._joined.send()
         if self._timings:
             self._link.rows(st.CARRY, _columns(self._timings))
             self._timings.clear()

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+OURS: Final = """held AS MATERIALIZED (
+    SELECT number FROM shard JOIN unnest(%(shards)s::smallint[], %(epochs)s::bigint[],
+        %(holders)s::text[]) AS mine (of, since, who)
+      ON number = mine.of AND epoch = mine.since AND holder = mine.who
+    WHERE until > clock_timestamp() FOR SHARE OF shard
+)"""
+"""Which of these rights are good."""
 _FREE: Final = "held AS (SELECT 1)"
 _FENCED: Final = """held AS MATERIALIZED (
     SELECT 1 FROM shard
@@ -86,16 +93,9 @@ def undo(*, fenced: bool) -> LiteralString:
     return f"WITH {_FENCED if fenced else _FREE}, {_UNDONE} SELECT EXISTS (SELECT FROM held)"
 
 
-_OURS: Final = """held AS MATERIALIZED (
-    SELECT number FROM shard JOIN unnest(%(shards)s::smallint[], %(epochs)s::bigint[],
-        %(holders)s::text[]) AS mine (of, since, who)
-      ON number = mine.of AND epoch = mine.since AND holder = mine.who
-    WHERE until > clock_timestamp() FOR SHARE OF shard
-)"""
-
 VOID: Final = """UPDATE facts SET void = TRUE
 WHERE block > %(block)s::bigint AND NOT void RETURNING stream"""
-VOID_OURS: Final = f"""WITH {_OURS} UPDATE facts SET void = TRUE
+VOID_OURS: Final = f"""WITH {OURS} UPDATE facts SET void = TRUE
 WHERE block > %(block)s::bigint AND NOT void AND shard IN (SELECT number FROM held)
 RETURNING stream"""
 VOIDED: Final = "SELECT DISTINCT stream FROM facts WHERE block > %s::bigint AND void"
