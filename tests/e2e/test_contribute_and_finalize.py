@@ -56,7 +56,7 @@ def names_of(lab: Lab, task: TaskId) -> list[str]:
 async def test_one_transaction_pays_without_a_stake(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
-    options: dict[str, Any] = {"workers": 1, "executor": executor, "classic": False}
+    options: dict[str, Any] = {"workers": 1, "executor": executor}
     async with market_lab(tmp_path, **options) as lab:
         before = await lab.stake("worker-1")
         ending = await lab.see(await lab.buy("corpus", "generator"))
@@ -103,8 +103,8 @@ with half of what one transaction did."""
 async def test_killed_around_the_one_transaction(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
-    options = {"workers": 1, "executor": executor, "alive": 0, "children": only()}
-    async with market_lab(tmp_path, classic=False, **options) as lab, mortal(lab) as worker:
+    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0}
+    async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
         await life(lab, worker, *FEW)
         assert (await lab.stake("worker-1"))[1] == 0
 
@@ -113,8 +113,8 @@ async def test_killed_around_the_one_transaction(
 async def test_killed_before_and_after_every_fact_of_a_vote_that_finalizes(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
-    options = {"workers": 1, "executor": executor, "alive": 0, "children": only()}
-    async with market_lab(tmp_path, classic=False, **options) as lab, mortal(lab) as worker:
+    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0}
+    async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
         whole = await life(lab, worker)
         moments = list(dict.fromkeys(map(name_of, worker.facts(whole))))
         assert {"Published", "Began contribute and finalize", "Finalized"} <= {*moments}
@@ -126,8 +126,8 @@ async def test_a_worker_that_votes_in_the_classic_way_in_the_same_pool(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
     """It is asked for its stake and paid, as by a scheduler that knows nothing else."""
-    options = {"workers": 1, "executor": executor, "alive": 0, "children": only()}
-    async with market_lab(tmp_path, classic=False, **options) as lab:
+    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0}
+    async with market_lab(tmp_path, children=only(), **options) as lab:
         async with usual(lab, contribute_and_finalize="false"):
             await lab.workers_are_back(1)
             ending = await lab.see(await lab.buy("corpus", "generator"))

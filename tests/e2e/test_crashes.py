@@ -39,23 +39,21 @@ EXPECTED = {
     ("victim", "moment"),
     [
         ("worker-1", "Began compute"),
-        pytest.param("worker-1", "Computed", marks=pytest.mark.long),
-        pytest.param("worker-1", "Contributed", marks=pytest.mark.long),
-        pytest.param("worker-1", "UploadRequested", marks=pytest.mark.long),
+        pytest.param("worker-1", "Published", marks=pytest.mark.long),
+        pytest.param("worker-1", "Began contribute and finalize", marks=pytest.mark.long),
         ("scheduler", "Assigned"),
-        pytest.param("scheduler", "Revealed", marks=pytest.mark.long),
+        pytest.param("scheduler", "Computed", marks=pytest.mark.long),
         pytest.param("chain", "Assigned", marks=pytest.mark.long),
-        ("chain", "Contributed"),
+        ("chain", "Began contribute and finalize"),
     ],
     ids=[
         "worker computing",
-        "worker before its vote",
-        "worker before its reveal",
-        "worker before its upload",
+        "worker before its transaction",
+        "worker sending it",
         "scheduler after assigning",
-        "scheduler before finalizing",
-        "chain before the vote",
-        "chain before the reveal",
+        "scheduler while the worker ends it",
+        "chain before the transaction",
+        "chain while it is sent",
     ],
 )
 async def test_a_task_outlives_the_death_of_anybody(
@@ -66,6 +64,34 @@ async def test_a_task_outlives_the_death_of_anybody(
     moment: str,
 ):
     async with market_lab(tmp_path, workers=1, executor=executor) as lab:
+        assert await killed_when(lab, victim, moment) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [
+        pytest.param("worker-1", "Computed", marks=pytest.mark.long),
+        pytest.param("worker-1", "Contributed", marks=pytest.mark.long),
+        pytest.param("worker-1", "UploadRequested", marks=pytest.mark.long),
+        pytest.param("scheduler", "Revealed", marks=pytest.mark.long),
+        ("chain", "Contributed"),
+    ],
+    ids=[
+        "worker before its vote",
+        "worker before its reveal",
+        "worker before its upload",
+        "scheduler before finalizing",
+        "chain before the reveal",
+    ],
+)
+async def test_a_task_of_four_transactions_outlives_the_death_of_anybody(
+    poco_packages: PocoPackages,
+    executor: str,
+    tmp_path: Path,
+    victim: str,
+    moment: str,
+):
+    async with market_lab(tmp_path, workers=1, executor=executor, classic=True) as lab:
         assert await killed_when(lab, victim, moment) == EXPECTED
 
 

@@ -4,6 +4,7 @@ nothing that was signed is signed otherwise, and nothing is left."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -54,8 +55,8 @@ def nothing_was_signed_twice(worker: OwnWorker, task: TaskId) -> None:
 async def test_killed_at_what_matters_most(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
-    options = {"workers": 1, "executor": executor, "alive": 0, "children": only()}
-    async with market_lab(tmp_path, **options) as lab, mortal(lab) as worker:
+    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0, "classic": True}
+    async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
         await life(lab, worker, *FEW)
         assert (await lab.stake("worker-1"))[1] == 0
 
@@ -64,8 +65,8 @@ async def test_killed_at_what_matters_most(
 async def test_killed_before_and_after_every_single_fact(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
-    options = {"workers": 1, "executor": executor, "alive": 0, "children": only()}
-    async with market_lab(tmp_path, **options) as lab, mortal(lab) as worker:
+    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0, "classic": True}
+    async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
         whole = await life(lab, worker)
         names = list(dict.fromkeys(map(name_of, worker.facts(whole))))
         assert {"Assigned", "Began start", "Contributed", "Uploaded", "Completed"} <= {*names}

@@ -32,7 +32,7 @@ async def test_a_drain_by_command_finishes_what_was_begun_and_takes_nothing_new(
         assert ending.paid
         assert lab.gains(ending)["worker-1"] > 0
         story = await lab.story(first.tasks[0])
-        assert [facts(story, kind) for kind in ("Revealed", "Uploaded")] == [1, 1]
+        assert [facts(story, kind) for kind in ("Revealed", "Finalized")] == [1, 1]
         assert worker.process is not None
         assert await worker.process.wait() == 0
         story = await lab.until(second.tasks[0], lambda told: facts(told, "Initialized") == 1)

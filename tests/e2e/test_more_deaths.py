@@ -49,7 +49,7 @@ async def lab(
 ) -> AsyncIterator[Lab]:
     """A market whose fourth worker is a wallet alone."""
     folder = tmp_path_factory.mktemp("market")
-    options: dict[str, Any] = {"workers": 4, "executor": executor, "alive": 0}
+    options: dict[str, Any] = {"workers": 4, "executor": executor, "alive": 0, "classic": True}
     async with market_lab(folder, children=only(), **options) as lab:
         yield lab
 

@@ -93,9 +93,12 @@ def troubles(worker: OwnWorker) -> Counter[str]:
     return Counter(re.sub(r"^\S+ \S+ ", "", line) for line in lines)
 
 
-STAGES = (
-    *("Assigned", "Began compute", "Computed", "Contributed", "Revealed", "UploadRequested"),
-)
+BOTH = ("Assigned", "Began compute", "Computed")
+STAGES = {
+    "contribute": (*BOTH, "Contributed", "Revealed", "UploadRequested"),
+    "finish": (*BOTH, "Published", "Contributed", "Completed"),
+}
+"""Moments of a life, by the call with which the worker votes."""
 
 
 async def outage(worker: OwnWorker, *lines: Line) -> None:
@@ -114,18 +117,20 @@ async def outage(worker: OwnWorker, *lines: Line) -> None:
     assert set(said.values()) <= {1}, "each is said once"
 
 
-async def test_a_network_that_is_cut_in_each_stage_is_waited_for(lab: Lab):
+@pytest.mark.parametrize("call", STAGES)
+async def test_a_network_that_is_cut_in_each_stage_is_waited_for(lab: Lab, call: str):
     async with line_to(lab.market.scheduler_url) as pool, line_to(lab.market.rpc_url) as node:
         places = {
             "scheduler_url": f'"http://127.0.0.1:{pool.own}"',
             "rpc_urls": f'["http://127.0.0.1:{node.own}"]',
             "ws_url": f'"ws://127.0.0.1:{node.own}"',
+            "contribute_and_finalize": str(call == "finish").lower(),
         }
         async with usual(lab, **places) as worker:
             await lab.workers_are_back(1)
             bought = await lab.buy("digits")
             (task,) = bought.tasks
-            for moment in STAGES:
+            for moment in STAGES[call]:
                 await worker.until(task, moment)
                 await outage(worker, pool, node)
             ending = await lab.see(bought)
@@ -133,7 +138,7 @@ async def test_a_network_that_is_cut_in_each_stage_is_waited_for(lab: Lab):
             assert worker.process is not None
             assert worker.process.returncode is None
     assert troubles(worker)
-    assert len(worker.signed(task, "contribute")) == 1
+    assert len(worker.signed(task, call)) == 1
 
 
 async def test_a_vote_is_revealed_though_the_scheduler_does_not_answer_at_the_start(lab: Lab):

@@ -42,7 +42,7 @@ async def lab(
     poco_packages: PocoPackages, executor: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Lab]:
     folder = tmp_path_factory.mktemp("market")
-    options: dict[str, Any] = {"workers": 3, "executor": executor, "alive": 0}
+    options: dict[str, Any] = {"workers": 3, "executor": executor, "alive": 0, "classic": True}
     async with market_lab(folder, children=only(), **options) as lab:
         yield lab
 

@@ -139,7 +139,7 @@ class MarketOptions:
     cache: Path | None = None
     """Where downloads are kept; None: this user's cache."""
     chain_id: int = CHAIN_ID
-    classic: bool = True
+    classic: bool = False
     """Whether every task takes four transactions, also where one vote decides."""
 
 

@@ -38,7 +38,7 @@ class Plan:
     chain_id: int
     block_time: int
     workers: int
-    classic: bool = True
+    classic: bool = False
     """Whether every task takes four transactions, also where one vote decides."""
     executor: str | None
     """What workers run apps with; None: the first that works."""
