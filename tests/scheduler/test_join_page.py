@@ -370,4 +370,5 @@ async def test_the_page_in_a_browser(office: Office, tmp_path: Path, scheme: str
         await page.wait_for_selector("[data-copy=launch]:text-matches('Copied|Selected')")
         assert visit.complaints == []
         assert await visit.weight(f"{url}/join") <= 200 * 1024
+        await page.set_viewport_size({"width": 1100, "height": 900})
         await visit.picture(tmp_path / f"join-{scheme}.png")
