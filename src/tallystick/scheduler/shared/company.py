@@ -38,6 +38,7 @@ from tallystick.scheduler.shared.inbox import SENDER, Inbox
 from tallystick.scheduler.shared.keys import TOKEN_KEY, SharedChallenges, shared_secret
 from tallystick.scheduler.shared.leases import Leases
 from tallystick.scheduler.shared.member import Member
+from tallystick.scheduler.shared.parcels import Parcels
 from tallystick.scheduler.shared.sending import KIND, SharedSender
 from tallystick.scheduler.shared.shard_journal import ShardJournal
 from tallystick.wire.authorization import WorkerpoolAuthorization
@@ -63,6 +64,7 @@ class Shared:
     roster: SharedRoster
     cursor: ShardCursors
     doors: Doors
+    parcels: Parcels
     news: str
     """Names the pool's news: a cursor into them is good at every process."""
     _senders: list[SharedSender] = field(default_factory=list[SharedSender])
@@ -124,6 +126,7 @@ class Shared:
         self.member.attach(pool.engine)
         self.roster.returned = pool.welcome_back
         self.inbox.does(_ASSIGN, self._assign)
+        self.parcels.open(app.state.channel, self.inbox)
         self.inbox.does(relay.KIND, lambda asked: relay.answered(app, asked))
         innermost = Middleware(
             relay.Relay, owns=self.member.owns, ask=self.inbox.ask, instance=INSTANCE
@@ -181,10 +184,11 @@ def open_shared(config: SchedulerConfig, wallet: Wallet, url: str) -> Shared:
     link, bell = Link(config.database), Bell(config.database)
     leases = Leases(link, secrets.token_hex(8), url, f"sender {wallet.address}")
     member = Member(leases, ShardJournal(config.database, leases, bell), bell, link)
+    parcels = Parcels()
     return Shared(
         url=config.database,
         member=member,
-        inbox=Inbox(link, bell, member.addresses),
+        inbox=Inbox(link, bell, lambda: [*member.addresses(), *parcels.addresses()]),
         roster=SharedRoster(member.journal, link, bell, leases.life),
         cursor=ShardCursors(link, member.rights),
         doors=Doors(
@@ -192,5 +196,6 @@ def open_shared(config: SchedulerConfig, wallet: Wallet, url: str) -> Shared:
             shared_secret(link, TOKEN_KEY),
             shared_secret(link, "reading key"),
         ),
+        parcels=parcels,
         news=shared_secret(link, "news", 8).hex(),
     )

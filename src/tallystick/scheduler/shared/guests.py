@@ -194,7 +194,12 @@ class SharedRoster(Roster):
     def _called(self, what: str) -> None:
         kind, _, wallet = what.partition(" ")
         if kind == _CALL:
+            worker = Address(wallet)
             try:
-                self._fetch(Address(wallet))
+                known = self._fetch(worker) and worker not in self._left
             except Unavailable as trouble:
                 self._complaints.about("A worker that registered elsewhere", trouble)
+                return
+            # A peer of another make does not tell its starts apart.
+            if known and not self._instances.get(worker):
+                self.returned(worker)
