@@ -25,7 +25,7 @@ from tallystick.lifecycle.facts import (
 )
 from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import Address, DealId, Digest, Hash, TaskId
-from tallystick.scheduler.dashboard.outside import Explorer, stranger
+from tallystick.scheduler.dashboard.outside import Explorer, Link, result, stranger
 from tallystick.scheduler.front import front
 from tallystick.scheduler.money import TaskMoney
 from tallystick.wire.scheduler import ComputeLogs
@@ -311,6 +311,15 @@ def test_only_safe_links_are_followed():
         assert stranger(text).text == text
     for text in ("https://a.example/r?x=1", "http://127.0.0.1:1/r", "ipfs://Qm123"):
         assert stranger(text).href == text
+
+
+def test_what_contracts_are_told_of_a_store_is_read():
+    told = '{ "storage": "ipfs", "location": "/ipfs/QmT6cEW" }'
+    assert result(told) == Link("/ipfs/QmT6cEW", "ipfs://QmT6cEW")
+    assert result('{"location": "javascript:alert(1)"}') == Link("javascript:alert(1)")
+    assert result('{"location": "/ipfs/<script>"}').href == ""
+    for odd in ("[]", "null", '{"location": 3}', "{}", "[" * 100_000, "", "7"):
+        assert result(odd) == Link(odd)
 
 
 async def test_the_chains_explorer_is_linked(office: Office):

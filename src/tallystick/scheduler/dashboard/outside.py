@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +17,22 @@ class Link:
 
     text: str
     href: str = ""
+
+
+def result(text: str) -> Link:
+    """Where a result is said to be: an address, or what contracts are told of a store, as JSON
+    with a `location`."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return stranger(text)
+    place = told.get("location") if isinstance(told, dict) else None
+    if not isinstance(place, str):
+        return stranger(text)
+    cid = place.removeprefix("/ipfs/")
+    if cid != place and cid.isalnum():
+        return Link(place, f"ipfs://{cid}")
+    return stranger(place)
 
 
 def stranger(text: str) -> Link:

@@ -23,7 +23,7 @@ from tallystick.scheduler import story
 from tallystick.scheduler.dashboard.causes import in_words
 from tallystick.scheduler.dashboard.costs import Costs
 from tallystick.scheduler.dashboard.named import names_of
-from tallystick.scheduler.dashboard.outside import Explorer, Link, stranger
+from tallystick.scheduler.dashboard.outside import Explorer, Link, result
 from tallystick.scheduler.dashboard.place import Dashboard, Missing
 from tallystick.scheduler.dashboard.verdicts import Verdict, verdict
 from tallystick.scheduler.dashboard.viewer import Viewer
@@ -191,10 +191,10 @@ def _links(task: Task, entries: Iterable[Entry[Fact]]) -> list[tuple[str, Link]]
         for entry in entries
         if isinstance(entry.fact, Finalized) and entry.fact.link
     ][-1:]
-    where = dict[str, str]()
+    where = dict[Link, str]()
     for who, link in told:
-        where[link] = who
-    return [(who, stranger(link)) for link, who in where.items()]
+        where[result(link)] = who  # the chain's word, where both say the same
+    return [(who, link) for link, who in where.items()]
 
 
 def _meanings(replicates: Iterable[Told]) -> Mapping[str, Meaning]:
