@@ -32,8 +32,7 @@ async def tidy(first: float = FIRST, every: float = EVERY) -> None:
     gc.set_threshold(*_YOUNG)
     try:
         await anyio.sleep(first)
-        gc.collect()
-        gc.freeze()  # what lives by now is not looked at again
+        gc.freeze()  # what lives by now is never looked at
         while True:
             await anyio.sleep(every)
             gc.collect()
