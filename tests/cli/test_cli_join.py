@@ -3,6 +3,7 @@ joined in tests/e2e/test_join.py."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -138,6 +139,30 @@ def test_a_service_of_the_person_is_started_and_taken_away(
     join_service.end(TALK, home, "alpha")
     assert f"systemctl --user disable --now {UNIT}" in systemd.read_text()
     assert not path.exists()
+
+
+def test_root_has_a_service_of_the_machine(
+    home: JoinHome, systemd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(unit, "UNITS", tmp_path / "system")
+    set_up(home, "alpha")
+    with answering(home, "alpha"):
+        join_service.begin(TALK, home, "alpha")
+    text = (tmp_path / "system" / UNIT).read_text()
+    assert "WantedBy=multi-user.target" in text
+    assert f"User={getpass.getuser()}" in text
+    assert "ReadWritePaths=" in text
+    assert f"systemctl restart {UNIT}" in systemd.read_text()
+    assert "--user" not in systemd.read_text()
+
+
+def test_a_systemd_that_does_not_serve_the_person_is_no_keeper(
+    home: JoinHome, systemd: Path, tmp_path: Path
+):
+    """As in a container, or behind su: its bus is not reached."""
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+    assert join_service.keeper(home, "alpha") is None
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
