@@ -60,7 +60,7 @@ def several(count: int, database: str) -> Children:
 
 def _scheduler(name: str, front: Service, settings: Path, database: str, port: Path) -> Service:
     """One of them, on a port that the kernel chose and that it keeps over restarts."""
-    number = _free_port()
+    number = free_port()
     text = settings.read_text()
     lines = [line for line in text.splitlines() if line.partition(" =")[0] not in _CHANGED]
     data = settings.parent / f"{name}-data"
@@ -92,7 +92,7 @@ def _scheduler(name: str, front: Service, settings: Path, database: str, port: P
 _CHANGED = ("data_dir", "port", "database")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

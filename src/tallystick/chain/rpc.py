@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ import httpx2
 
 from tallystick.chain.answers import NodeError, NotReady, RpcError, error_of
 from tallystick.engine.errors import Unavailable
+from tallystick.engine.trust import trusting
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Rpc:
         timeout: float = 10.0,
         survey_every: float = 3.0,
         forget: float = 60.0,
+        ca: Path | None = None,
     ) -> None:
         if not urls:
             raise ValueError("an Rpc needs the address of at least one node")
@@ -69,7 +72,7 @@ class Rpc:
         self._surveyed = 0.0
         self._highest, self._highest_at = 0, 0.0
         self._ids = count(1)
-        self._http = _client(urls, timeout)
+        self._http = _client(urls, timeout, ca)
 
     async def __aenter__(self) -> Self:
         return self
@@ -226,15 +229,14 @@ class Rpc:
         return response.json()
 
 
-def _client(urls: Sequence[str], timeout: float) -> httpx2.AsyncClient:
+def _client(urls: Sequence[str], timeout: float, ca: Path | None) -> httpx2.AsyncClient:
     local = all(urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1") for url in urls)
     return httpx2.AsyncClient(
         timeout=timeout,
         # One connection does for a program that asks twice a minute.
         limits=httpx2.Limits(keepalive_expiry=45.0),
         headers={"content-type": "application/json"},
-        # Loading certificates takes 30 ms: not where no address needs them.
-        verify=any(url.startswith("https:") for url in urls),
+        verify=trusting(*urls, ca=ca),
         # A proxy named in the environment is not meant for this machine itself.
         trust_env=not local,
     )

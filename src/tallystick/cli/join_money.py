@@ -78,10 +78,17 @@ async def _asked(config: WorkerConfig) -> Means:
     wallet = Wallet.load(config.wallet, config.unlock_with())
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            SchedulerClient(config.scheduler_url, wallet=wallet.address, sign=wallet.sign_hash)
+            SchedulerClient(
+                config.scheduler_url,
+                wallet=wallet.address,
+                sign=wallet.sign_hash,
+                ca=config.ca_file,
+            )
         )
         _, chain = await introduction(config, client)
-        rpc = await stack.enter_async_context(Rpc(config.rpc_urls or (chain.chain_node_url,)))
+        rpc = await stack.enter_async_context(
+            Rpc(config.rpc_urls or (chain.chain_node_url,), ca=config.ca_file)
+        )
         hub = await Hub.open(rpc, chain.iexec_hub_contract_address)
         await confirm_answers(hub, chain.chain_id, meant(config))
         known = await purse(hub, wallet.address)

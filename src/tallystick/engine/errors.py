@@ -20,3 +20,8 @@ class NoRoom(Unavailable):
 
 class Refused(Exception):
     """The answer is no, and asking again cannot change it."""
+
+
+def printable(text: str) -> str:
+    """What another party wrote, for our own log: a line without control characters."""
+    return "".join(char for char in text[:500] if char.isprintable())

@@ -136,7 +136,7 @@ async def _watch_deadlines(parts: Parts) -> None:
 async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     wallet = Wallet.load(config.wallet, secret(config.password_file))
-    rpc = await stack.enter_async_context(Rpc(config.rpc_urls))
+    rpc = await stack.enter_async_context(Rpc(config.rpc_urls, ca=config.ca_file))
     hub = await Hub.open(rpc, config.hub)
     await _require_owner(hub, config, wallet)
     company = open_company(config, wallet, config.url)
@@ -152,7 +152,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     past = Past()
     pool = _pool(engine, wallet, company, hub=hub, clock=clock, past=past)
     pool.giving.unstaked = config.contribute_and_finalize
-    results = await stack.enter_async_context(ResultsClient(config.results_url))
+    results = await stack.enter_async_context(ResultsClient(config.results_url, config.ca_file))
     uploads = Uploads(engine.states, results)
     app = front(config, pool, journal, uploads.has, doors=company.doors, past=past)
     desk, window = app.state.desk, app.state.window

@@ -31,6 +31,9 @@ class SchedulerConfig:
     """Its first line opens the wallet."""
     results_url: str
     """The result store, as workers reach it."""
+    ca_file: Path | None = None
+    """Certificates in PEM that are believed beside the system's, of the result store and the
+    nodes."""
     database: str = ""
     """A PostgreSQL database, as postgresql://…, that several schedulers of the pool share, each
     with a data_dir of its own; empty: one scheduler, with its books in data_dir."""

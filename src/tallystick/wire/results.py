@@ -21,6 +21,7 @@ from eth_hash.auto import keccak
 from tallystick import __version__
 from tallystick.engine import timing
 from tallystick.engine.errors import Refused, Unavailable
+from tallystick.engine.trust import trusting
 from tallystick.poco.contribution import authorization_hash
 from tallystick.poco.values import Address, DealId, Hash, TaskId
 from tallystick.storage.cid import cid_v0
@@ -90,14 +91,16 @@ class ResultsClient:
     `Refused` when it says no for good.
     """
 
-    def __init__(self, base_url: str) -> None:
-        """Raises `Refused` when `base_url` is no address: deals name stores as well."""
+    def __init__(self, base_url: str, ca: Path | None = None) -> None:
+        """`ca` holds certificates that are believed beside the system's. Raises `Refused` when
+        `base_url` is no address, since deals name stores as well, and `BadSettings`."""
         self.url = base_url.rstrip("/")
         try:
             self._http = httpx2.AsyncClient(
                 base_url=self.url,
                 timeout=httpx2.Timeout(10.0, read=60.0, write=60.0),
                 headers={"user-agent": f"tallystick/{__version__}"},
+                verify=trusting(self.url, ca=ca),
             )
         except httpx2.InvalidURL as problem:
             raise Refused(f"{base_url[:200]!r} is no result store: {problem}.") from problem

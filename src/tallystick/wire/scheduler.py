@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError
 
 from tallystick import __version__
 from tallystick.engine import timing
-from tallystick.engine.errors import Refused, Unavailable
+from tallystick.engine.errors import Refused, Unavailable, printable
+from tallystick.engine.trust import Authority, trusting
 from tallystick.poco.values import Address, Hash, TaskId
 from tallystick.wire.auth import login_digest
 from tallystick.wire.authorization import Body, WorkerpoolAuthorization
@@ -186,9 +187,12 @@ class SchedulerClient:
     Refused when it says no for good.
     """
 
-    def __init__(self, url: str, *, wallet: Address, sign: Sign, instance: str = "") -> None:
-        """`instance` names this process among those that may have the same wallet."""
-        self.url = url.rstrip("/")
+    def __init__(
+        self, url: str, *, wallet: Address, sign: Sign, instance: str = "", ca: Authority = None
+    ) -> None:
+        """`instance` names this process among those that may have the same wallet; `ca` holds
+        certificates that are believed beside the system's. Raises BadSettings."""
+        self.url, self._ca = url.rstrip("/"), ca
         self._wallet, self._sign, self._token = wallet, sign, ""
         self._turn = anyio.Lock()
         self.why_none = ""
@@ -205,8 +209,7 @@ class SchedulerClient:
             timeout=httpx2.Timeout(10.0, read=PATIENCE + 10),
             # Signs of life go through one connection; our schedulers keep it for 75 s.
             limits=httpx2.Limits(keepalive_expiry=30.0),
-            # Loading certificates takes 30 ms and some MiB: not where no address needs them.
-            verify=self.url.startswith("https:"),
+            verify=trusting(self.url, ca=ca),
             headers={"user-agent": f"tallystick/{__version__}", **named},
         )
         self._stack = AsyncExitStack()
@@ -240,7 +243,7 @@ class SchedulerClient:
         """The chain of the pool, from its configuration server at `url`."""
         if url.startswith("https:") and not self.url.startswith("https:"):
             # This connection checks no certificates.
-            other = SchedulerClient(url, wallet=self._wallet, sign=self._sign)
+            other = SchedulerClient(url, wallet=self._wallet, sign=self._sign, ca=self._ca)
             async with other:
                 return await other.chain_config(url)
         answer = await self._ask("GET", f"{url.rstrip('/')}/config/chain")
@@ -373,17 +376,12 @@ class SchedulerClient:
         return answer
 
 
-def _printable(text: str) -> str:
-    """What another party wrote, for our own log: a line without control characters."""
-    return "".join(char for char in text[:500] if char.isprintable())
-
-
 def _reason(answer: httpx2.Response) -> str:
     """Why we are refused, in the scheduler's words where it has any."""
     told = answer.text
     with suppress(ValueError, RecursionError, LookupError, TypeError):
         told = str(answer.json()["message"])
-    words = _printable(told).rstrip(". ")
+    words = printable(told).rstrip(". ")
     return words or "the wallet is not on its list, or its signature was wrong"
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from importlib import import_module
+from typing import Any
 
 from tallystick import __version__
 from tallystick.engine.errors import Refused
@@ -37,15 +35,16 @@ def accepts(required: str, versions: tuple[str, ...] = (__version__, SPOKEN)) ->
     wanted = required.strip()
     if not wanted or wanted in versions:
         return True
-    terms = _terms(wanted)
-    return terms is not None and any(_holds(terms, version) for version in versions)
+    if not _SIGNS & set(wanted):
+        return False
+    return any(_ranges().holds(wanted, version) for version in versions)
 
 
 def rule_mistake(required: str) -> str:
     """Why nobody can keep to this rule; empty when somebody can."""
     wanted = required.strip()
     plain = not _SIGNS & set(wanted)
-    if not wanted or (plain and wanted[0].isdigit()) or _terms(wanted) is not None:
+    if not wanted or (plain and wanted[0].isdigit()) or _is_range(wanted):
         return ""
     return f"{required!r} is no version (9.2.0) and no range of versions (>=9.0,<10)"
 
@@ -54,7 +53,7 @@ def told_to(program: str, required: str) -> str:
     """What a worker that calls itself `program` is told of the rule. One of ours gets it as it
     is. A v9 peer would take a range for a version that is not its own, and end: so it is told
     none when the range has room for any of its releases; which one it is nobody can see."""
-    if program.startswith(OURS) or _terms(required.strip()) is None:
+    if program.startswith(OURS) or not _is_range(required.strip()):
         return required
     return "" if accepts(required, _PEERS) else required
 
@@ -69,26 +68,10 @@ def bad_version(required: str) -> str:
     )
 
 
-@cache
-def _terms(required: str) -> SpecifierSet | None:
-    """A range; None for a plain text."""
-    if not _SIGNS & set(required):
-        return None
-    try:
-        return SpecifierSet(",".join(map(_doubled, required.split(","))))
-    except InvalidSpecifier:
-        return None
+def _ranges() -> Any:
+    """Loaded where a rule is not one plain version."""
+    return import_module("tallystick.wire.ranges")
 
 
-def _doubled(term: str) -> str:
-    """`=9.2` means `==9.2`."""
-    term = term.strip()
-    return f"={term}" if term.startswith("=") and not term.startswith("==") else term
-
-
-def _holds(terms: SpecifierSet, version: str) -> bool:
-    """The release part counts: what follows a dash does not."""
-    try:
-        return terms.contains(Version(version.partition("-")[0]), prereleases=True)
-    except InvalidVersion:
-        return False
+def _is_range(required: str) -> bool:
+    return bool(_SIGNS & set(required)) and bool(_ranges().is_range(required))

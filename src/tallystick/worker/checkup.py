@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -166,7 +167,7 @@ class Checkup:
         # Told who we are only once the wallet is open: nothing of ours is needed before.
         url = self.config.scheduler_url
         lines = ("workerpool", "version", "clock", "login")
-        async with no_client(url) as client:
+        async with no_client(url, self.config.ca_file) as client:
             told = await self._answer(self._introduction(client))
             if isinstance(told, str):
                 self._say(verdicts.of_silence(url, told))
@@ -192,7 +193,8 @@ class Checkup:
             self._cannot_say("The wallet is not open.", "login")
             return
         me, sign = self.wallet.address, self.wallet.sign_hash
-        async with SchedulerClient(self.config.scheduler_url, wallet=me, sign=sign) as client:
+        url, ca = self.config.scheduler_url, self.config.ca_file
+        async with SchedulerClient(url, wallet=me, sign=sign, ca=ca) as client:
             try:
                 told = await self._answer(client.login())
             except Unwelcome as refusal:
@@ -226,7 +228,7 @@ class Checkup:
                 why = "The scheduler was to name the node, and rpc_urls is not set."
                 self._cannot_say(why, "chain", "hub", "node in sync")
                 return
-            rpc = await self.stack.enter_async_context(Rpc(urls))
+            rpc = await self.stack.enter_async_context(Rpc(urls, ca=self.config.ca_file))
             told = await self._answer(self._node(rpc))
             if told is not None:
                 self._say(verdicts.of_no_node(told))
@@ -325,9 +327,9 @@ class Checkup:
             self.seconds[what] = time.monotonic() - began
 
 
-def no_client(url: str) -> SchedulerClient:
+def no_client(url: str, ca: Path | None = None) -> SchedulerClient:
     """A connection of somebody who cannot log in: for what a scheduler tells everybody."""
-    return SchedulerClient(url, wallet=ZERO_ADDRESS, sign=_no_signature)
+    return SchedulerClient(url, wallet=ZERO_ADDRESS, sign=_no_signature, ca=ca)
 
 
 def ahead(date: str) -> float | None:

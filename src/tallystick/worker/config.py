@@ -46,6 +46,9 @@ class WorkerConfig:
 
     scheduler_url: Url
     """Address of the pool's scheduler."""
+    ca_file: Path | None = None
+    """Certificates in PEM that are believed beside the system's, of the pool's scheduler, its
+    result store and the nodes: for a pool with an authority of its own."""
     wallet: Path
     """V3 keystore. A wallet belongs to one worker; there is none by default."""
     password_file: Path | None = None

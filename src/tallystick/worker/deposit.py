@@ -61,14 +61,16 @@ async def _hub(config: WorkerConfig, stack: AsyncExitStack) -> Hub:
     """The hub of the pool, once it is sure that it is the one that is meant."""
     try:
         with anyio.fail_after(PATIENCE):
-            async with no_client(config.scheduler_url) as client:
+            async with no_client(config.scheduler_url, config.ca_file) as client:
                 _, chain = await introduction(config, client)
     except TimeoutError as silence:
         raise Unavailable(
             f"The scheduler at {config.scheduler_url} does not answer, and so does not tell"
             " which hub the deposit belongs to."
         ) from silence
-    rpc = await stack.enter_async_context(Rpc(config.rpc_urls or (chain.chain_node_url,)))
+    rpc = await stack.enter_async_context(
+        Rpc(config.rpc_urls or (chain.chain_node_url,), ca=config.ca_file)
+    )
     hub = await Hub.open(rpc, chain.iexec_hub_contract_address)
     await confirm_answers(hub, chain.chain_id, meant(config))
     return hub

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from tallystick.chain.answers import RpcError
 from tallystick.chain.queries import read_head
 from tallystick.chain.rpc import Rpc
 from tallystick.engine.errors import Refused, Unavailable
+from tallystick.engine.trust import trusting
 from tallystick.execution.probe import daemon_trouble
 from tallystick.wire.scheduler import ChainConfig, SchedulerClient, Unwelcome
 from tallystick.worker import verdicts
@@ -51,7 +53,7 @@ class Doctor:
         host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
         steps = [("DNS", _resolve(host, port)), ("TCP", _connect(host, port))]
         if parts.scheme == "https":
-            steps.append(("TLS", _handshake(host, port)))
+            steps.append(("TLS", _handshake(host, port, self.config.ca_file)))
         failed = ""
         for name, step in steps:
             what = f"{to}: {name}"
@@ -67,7 +69,7 @@ class Doctor:
     async def _http(self) -> None:
         """The scheduler's answers, its clock, and the channel by which it tells news."""
         url, lines = self.config.scheduler_url, ("clock", "message channel")
-        async with no_client(url) as client:
+        async with no_client(url, self.config.ca_file) as client:
             try:
                 with anyio.fail_after(_PATIENCE):
                     version, pool = await client.version(), await client.config()
@@ -88,7 +90,7 @@ class Doctor:
             self.verdicts.append(unknown("node in sync", why))
         for url in urls:
             await self._way("node", url)
-            self.verdicts.append(await _synced(url))
+            self.verdicts.append(await _synced(url, self.config.ca_file))
 
     async def _docker(self) -> None:
         if self.config.executor not in (None, "docker"):
@@ -121,8 +123,12 @@ async def _connect(host: str, port: int) -> str:
     return f"port {port} accepts connections"
 
 
-async def _handshake(host: str, port: int) -> str:
-    stream = await anyio.connect_tcp(host, port, tls=True, tls_standard_compatible=False)
+async def _handshake(host: str, port: int, ca: Path | None) -> str:
+    known = trusting("https:", ca=ca)
+    context = known if isinstance(known, ssl.SSLContext) else None
+    stream = await anyio.connect_tcp(
+        host, port, tls=True, tls_standard_compatible=False, ssl_context=context
+    )
     await stream.aclose()
     return "the certificate is good"
 
@@ -131,7 +137,8 @@ _REMEDIES = {
     "DNS": "Is the name right, and does this machine (or container) have a name server?",
     "TCP": "Is the port right, and may this machine connect to it? Only outgoing connections"
     " are needed.",
-    "TLS": "Is the clock right, and the certificate signed by somebody this machine knows?",
+    "TLS": "Is the clock right, and the certificate signed by somebody this machine knows? For"
+    " a pool with an authority of its own set ca_file.",
 }
 
 
@@ -170,11 +177,11 @@ async def _channel(client: SchedulerClient) -> Verdict:
     return ok(check, "open to everybody.")
 
 
-async def _synced(url: str) -> Verdict:
+async def _synced(url: str, ca: Path | None) -> Verdict:
     """How old the last block of a node is, and whether it says that it is behind."""
     check = "node in sync"
     try:
-        async with Rpc([url]) as rpc:
+        async with Rpc([url], ca=ca) as rpc:
             with anyio.fail_after(_PATIENCE):
                 block, syncing = await rpc.batch(
                     [("eth_getBlockByNumber", ("latest", False)), ("eth_syncing", ())]

@@ -24,7 +24,7 @@ from tallystick.execution.executor import Executor
 from tallystick.lifecycle.facts import Fact
 from tallystick.poco.values import Address
 from tallystick.wire.results import ResultsClient
-from tallystick.wire.scheduler import SchedulerClient
+from tallystick.wire.scheduler import ChainConfig, PublicConfig, SchedulerClient
 from tallystick.worker.accountant import Accountant, accountant_of
 from tallystick.worker.compute import Computer
 from tallystick.worker.config import WorkerConfig
@@ -79,10 +79,9 @@ async def build(
     journal = Journal[Fact](config.home / "journal.db", get_args(Fact))
     stack.callback(journal.close)
     pool, chain = await introduction(config, client, journal)
-    rpc = await stack.enter_async_context(Rpc(config.rpc_urls or (chain.chain_node_url,)))
-    hub = await hub_of(rpc, chain, config)
+    hub = await _hub(chain, config, stack)
     require_private(wallet.address, hub.domain.chain_id)
-    heads, clock = Heads(rpc, config.ws_url), ChainClock()
+    heads, clock = Heads(hub.rpc, config.ws_url), ChainClock()
     money = Money.open(
         config, wallet, hub, heads=heads, journal=journal, free_gas=chain.sidechain
     )
@@ -94,7 +93,7 @@ async def build(
         votes=money.votes,
         supplies=Supplies(hub, executor, config),
         computer=Computer(wallet.address, config, executor, networks),
-        store=await stack.enter_async_context(ResultsClient(pool.result_repository_url)),
+        store=await stack.enter_async_context(_store(pool, config)),
         sign=wallet.sign_message,
         clock=clock,
         room=Room(config),
@@ -135,12 +134,23 @@ def _helm(session: Session, networks: Networks, *gates: Gate) -> Helm:
     return helm
 
 
+async def _hub(chain: ChainConfig, config: WorkerConfig, stack: AsyncExitStack) -> Hub:
+    nodes = config.rpc_urls or (chain.chain_node_url,)
+    rpc = await stack.enter_async_context(Rpc(nodes, ca=config.ca_file))
+    return await hub_of(rpc, chain, config)
+
+
+def _store(pool: PublicConfig, config: WorkerConfig) -> ResultsClient:
+    return ResultsClient(pool.result_repository_url, config.ca_file)
+
+
 def _client(config: WorkerConfig, wallet: Wallet) -> SchedulerClient:
     return SchedulerClient(
         config.scheduler_url,
         wallet=wallet.address,
         sign=wallet.sign_hash,
         instance=instance_of(config.home),
+        ca=config.ca_file,
     )
 
 

@@ -72,12 +72,15 @@ async def needs(config: WorkerConfig, found: Sequence[Keystore]) -> list[Need]:
 async def _asked(config: WorkerConfig, owners: Sequence[Address]) -> list[Need]:
     stranger = Wallet(b"\x01" * 32)  # these two questions are answered to everybody
     async with SchedulerClient(
-        config.scheduler_url, wallet=stranger.address, sign=stranger.sign_hash
+        config.scheduler_url,
+        wallet=stranger.address,
+        sign=stranger.sign_hash,
+        ca=config.ca_file,
     ) as client:
         pool = await client.config()
         chain = await client.chain_config(pool.config_server_url)
     confirm(chain.iexec_hub_contract_address, chain.chain_id, meant(config))
-    async with Rpc(config.rpc_urls or (chain.chain_node_url,)) as rpc:
+    async with Rpc(config.rpc_urls or (chain.chain_node_url,), ca=config.ca_file) as rpc:
         hub = await Hub.open(rpc, chain.iexec_hub_contract_address)
         return [lacking(owner, await purse(hub, owner), config) for owner in owners]
 
