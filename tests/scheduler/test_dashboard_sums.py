@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import anyio
 import pytest
 from scheduler_office import Office, ref
 
+from tallystick.engine.errors import Unavailable
 from tallystick.engine.journal import Entry
 from tallystick.lifecycle.facts import (
     Assigned,
@@ -21,6 +25,7 @@ from tallystick.lifecycle.facts import (
 from tallystick.poco.values import Address, Digest, Hash, TaskId
 from tallystick.scheduler.dashboard.board import Board, Outcome
 from tallystick.scheduler.dashboard.past import Past, by_minute, speed, times_by_minute
+from tallystick.scheduler.dashboard.standings import Standings
 from tallystick.scheduler.money import TaskMoney
 from tallystick.scheduler.money_book import MoneyBook
 
@@ -145,3 +150,39 @@ async def test_an_end_that_is_told_again_counts_once():
     for at in (10.0, 50.0):
         past.heard(entry("t", Finalized(), at))
     assert [end.at for end in past.lately()] == [50.0]
+
+
+async def test_what_workers_have_is_read_beside_the_pages(office: Office):
+    standings, worker = Standings(office.hub), office.wallet(0).address
+    await standings.look([worker])
+    assert standings.known(worker) is None  # nobody reads, and the page was made all the same
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(standings.run)
+        with anyio.fail_after(60):
+            while standings.known(worker) is None:
+                await standings.look([worker])
+        tasks.cancel_scope.cancel()
+    known = standings.known(worker)
+    account = await office.hub.account(worker)
+    assert known is not None
+    assert (known.free, known.locked) == (account.stake, account.locked)
+    assert known.balance == await office.hub.balance(worker)
+    assert known.score == await office.hub.score(worker)
+
+
+async def test_a_node_that_does_not_answer_changes_nothing(office: Office, monkeypatch: Any):
+    standings, worker = Standings(office.hub), office.wallet(0).address
+    failed = anyio.Event()
+
+    async def fail(*_: object) -> list[Any]:
+        failed.set()
+        raise Unavailable("no node")
+
+    monkeypatch.setattr(office.hub.rpc, "batch", fail)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(standings.run)
+        await standings.look([worker])
+        with anyio.fail_after(60):
+            await failed.wait()
+        assert standings.known(worker) is None
+        tasks.cancel_scope.cancel()

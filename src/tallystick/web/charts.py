@@ -26,8 +26,10 @@ def line(points: Sequence[tuple[float, float]], *, title: str, unit: str = "") -
 
 
 def _body(points: Sequence[tuple[float, float]], top: float) -> Markup:
-    if len(points) < 2:
+    if not points:
         return Markup("")
+    if len(points) == 1:  # a line all the same: a dot would be stretched
+        points = [(points[0][0] - 1, points[0][1]), points[0]]
     first, last = points[0][0], points[-1][0]
     across = (_WIDTH - 2 * _PAD) / ((last - first) or 1.0)
     up = (_HEIGHT - 2 * _PAD) / (top or 1.0)

@@ -100,6 +100,11 @@ class Dashboard:
 
     async def run(self) -> None:
         """Look how the pool is, every few seconds, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.standings.run)
+            await self._sample()
+
+    async def _sample(self) -> None:
         while True:
             self.ring.add(self.look())
             await self.board.refresh()

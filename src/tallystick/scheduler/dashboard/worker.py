@@ -163,6 +163,10 @@ class _Page:
             money, end = book.of(stream) if book else None, self.place.past.end(stream)
             got = ((money.paid if money else None) or {}).get(str(worker), 0)
             if got and end is not None:
+                if not points:
+                    points.append(
+                        (self.place.past.given(stream, str(worker)) or end.at - 1, 0.0)
+                    )
                 sum += got
                 points.append((end.at, sum / 10**9))
         step = max(1, -(-len(points) // _POINTS))
