@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from tallystick.devnet.anvil import CHAIN_ID
 from tallystick.devnet.console import Console
-from tallystick.devnet.exploring import explore
+from tallystick.devnet.explorer.door import explore
 from tallystick.devnet.founding import (
     Founder,
     Image,
@@ -32,7 +32,7 @@ from tallystick.devnet.memory import Memory
 from tallystick.devnet.packages import default_cache, packages
 from tallystick.devnet.places import Places, write_private
 from tallystick.devnet.ports import Ports, reserved
-from tallystick.devnet.services import Plan, services
+from tallystick.devnet.services import Plan, known, services
 from tallystick.devnet.supervise import Service, Supervisor
 from tallystick.engine.errors import Refused
 from tallystick.poco.values import Address
@@ -169,7 +169,7 @@ async def running(
                 group.start_soon(memory.keep, console, say)
                 market = _market(plan, supervisor)
                 market.save()
-                group.start_soon(explore, plan, say)
+                group.start_soon(explore, known(plan), ports.explorer, say)
                 try:
                     yield market
                 finally:

@@ -12,6 +12,8 @@ from anyio import to_thread
 
 from tallystick.devnet.anvil import AnvilOptions
 from tallystick.devnet.console import Console
+from tallystick.devnet.deploy import DEPLOYER
+from tallystick.devnet.explorer.known import Known
 from tallystick.devnet.founding import SCHEDULER, Foundation, worker_names
 from tallystick.devnet.memory import Memory, resume
 from tallystick.devnet.places import Places, Setting, write_settings
@@ -72,6 +74,30 @@ class Plan:
     def registry(self) -> str:
         """`host:port` of the image registry."""
         return f"127.0.0.1:{self.ports.registry}"
+
+
+def known(plan: Plan) -> Known:
+    """The chain of a market, and what to call everybody there."""
+    founded = plan.foundation
+    at = founded.contracts
+    return Known(
+        chain_id=plan.chain_id,
+        rpc_url=plan.rpc_url,
+        ws_url=plan.ws_url,
+        hub=at.hub,
+        roles=plan.accounts,
+        contracts={
+            "hub": at.hub,
+            "RLC token": at.rlc,
+            "app registry": at.app_registry,
+            "dataset registry": at.dataset_registry,
+            "workerpool registry": at.workerpool_registry,
+            "local pool": founded.workerpool,
+            **{f"app {name}": app.address for name, app in founded.apps.items()},
+            "deployer": DEPLOYER,
+        },
+        package=plan.poco,
+    )
 
 
 def services(plan: Plan, console: Console, memory: Memory) -> list[Service]:

@@ -8,6 +8,7 @@ process of its own would take several times the memory.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -17,9 +18,15 @@ from anyio import to_thread
 from tallystick.devnet.explorer.known import Known
 
 
-async def serve(known: Known, port: int) -> None:
-    """Serve pages about the chain on `port` of the loopback, until cancelled."""
-    with _bound(port) as sock:
+async def explore(known: Known, port: int, say: Callable[[str], None]) -> None:
+    """Serve pages about the chain on `port` of the loopback, until cancelled. A market goes on
+    without it: what keeps it from its port is said."""
+    try:
+        sock = _bound(port)
+    except OSError as trouble:
+        say(f"The explorer cannot be served on port {port}: {trouble.strerror}.")
+        return
+    with sock:
         await anyio.wait_readable(sock)
         app, dictionary = await to_thread.run_sync(_load, known)
         await app.serve(known, dictionary, sock)
