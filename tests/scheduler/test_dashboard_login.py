@@ -17,7 +17,7 @@ from tallystick.chain.wallet import Wallet
 from tallystick.poco.values import Address
 from tallystick.scheduler.dashboard.sessions import LINK_LIFE, SESSION_LIFE, Sessions
 from tallystick.scheduler.front import front
-from tallystick.wire.auth import login_digest
+from tallystick.wire.auth import log_challenge_hash, login_digest
 from tallystick.wire.scheduler import ComputeLogs
 
 pytestmark = pytest.mark.anyio
@@ -344,6 +344,45 @@ async def _only_reads(
         answer = await office.http.post(f"/dashboard/{button}", data=sent)
         assert (answer.status_code, "Only the pool" in answer.text) == (403, True), button
     assert (await office.http.get("/dashboard/operator")).status_code == 401
+
+
+async def test_a_requester_shows_its_wallet_and_reads_what_it_bought(office: Office):
+    task = await _printed(office)
+    requester = Wallet(office.chain.requester.key)
+    signature = await _signed(office, requester)
+    told = {"address": str(requester.address), "signature": signature}
+    entered = await office.http.post("/dashboard/login/wallet", data=told)
+    where = f"/dashboard/tasks?requester={requester.address}"
+    assert (entered.status_code, entered.headers["location"]) == (303, where)
+    page = (await office.http.get(f"/dashboard/tasks/{task}")).text
+    assert PRINTED in page
+    out = await office.http.post("/dashboard/logout", data={"csrf": csrf_in(page)})
+    assert out.status_code == 303
+    for wrong in (
+        {"address": str(office.wallet(2).address), "signature": signature},
+        {"address": "nobody", "signature": signature},
+        {"address": str(requester.address), "signature": "0x" + "11" * 65},
+        {"address": str(requester.address), "signature": "gibberish"},
+        {},
+    ):
+        refused = await office.http.post("/dashboard/login/wallet", data=wrong)
+        assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
+
+
+async def test_a_signature_to_read_makes_nobody_operator(office: Office):
+    owner = office.pool.wallet
+    told = {"address": str(owner.address), "signature": await _signed(office, owner)}
+    entered = await office.http.post("/dashboard/login/wallet", data=told)
+    assert entered.status_code == 303
+    assert (await office.http.get("/dashboard/operator")).status_code == 401
+
+
+async def _signed(office: Office, wallet: Wallet) -> str:
+    """What a browser's wallet answers to eth_signTypedData_v4 of the pool's challenge."""
+    who = {"address": str(wallet.address)}
+    told = (await office.http.get("/tasks/logs/challenge", params=who)).json()
+    hash = log_challenge_hash(told["domain"]["chainId"], told["message"]["challenge"])
+    return "0x" + wallet.sign_hash(hash).hex()
 
 
 async def test_operators_buttons(office: Office):

@@ -17,6 +17,7 @@ from browser import Visit, chromium, needs_chromium, visiting
 from playwright.async_api import Browser
 from scheduler_office import NOW, Office, ref
 
+from tallystick.chain.wallet import Wallet
 from tallystick.lifecycle.facts import (
     Aborted,
     Assigned,
@@ -34,6 +35,7 @@ from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import Address, DealId, Digest, Hash, TaskId
 from tallystick.scheduler.dashboard.acts import Acts
 from tallystick.wire import serving
+from tallystick.wire.auth import log_challenge_hash
 from tallystick.wire.scheduler import ComputeLogs
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, needs_chromium]
@@ -159,6 +161,37 @@ async def see_all(browser: Browser, office: Office, url: str, task: TaskId, **ho
         await page.goto(f"{url}/dashboard/tasks/{task}")
         assert EVIL in await page.inner_text("#logs")
         assert EVIL[:40] in await page.inner_text("#replicates")
+
+
+async def test_a_requester_signs_with_the_wallet_in_its_browser(office: Office):
+    """By EIP-1193, as MetaMask and others offer it; the page is shown who asks, not the key."""
+    task = await hostile(office)
+    wallet = Wallet(office.chain.requester.key)
+
+    def asked(method: str, params: list[str]) -> Any:
+        if method == "eth_requestAccounts":
+            return [str(wallet.address)]
+        assert (method, params[0]) == ("eth_signTypedData_v4", str(wallet.address))
+        told = json.loads(params[1])
+        hash = log_challenge_hash(told["domain"]["chainId"], told["message"]["challenge"])
+        return "0x" + wallet.sign_hash(hash).hex()
+
+    async with served(office.app) as url, chromium() as browser, visiting(browser) as visit:
+        page = visit.page
+        await page.goto(f"{url}/dashboard/login")
+        assert not await page.is_visible("#wallet")  # there is no wallet in this browser
+        await page.expose_function("askWallet", asked)
+        await page.add_init_script(
+            "window.ethereum = {request: ({method, params}) => askWallet(method, params || [])}"
+        )
+        await page.goto(f"{url}/dashboard/login")
+        await page.click("#wallet button")
+        await page.wait_for_url(f"**/dashboard/tasks?requester={wallet.address}")
+        await page.goto(f"{url}/dashboard/tasks/{task}")
+        assert EVIL in await page.inner_text("#logs")
+        assert await page.query_selector("header a:text-is('Operator')") is None
+        assert visit.complaints == []
+        office.pool.changes.close()
 
 
 async def test_hostile_words_in_light_and_dark_and_on_a_phone(office: Office):

@@ -123,10 +123,10 @@ class Window:
         task = self.pool.engine.states.get(str(task_id))
         if task is None or asker != task.deal.requester:
             raise NotYours(f"{asker} has not bought {task_id}: only its requester may read it.")
-        if not self._answered(asker, signature):
+        if not self.has_signed(asker, signature):
             raise Unauthorized(f"That is not the signature of {asker}. {_HOW}")
 
-    def _answered(self, asker: Address, signature: bytes) -> bool:
+    def has_signed(self, asker: Address, signature: bytes) -> bool:
         """Whether one of the challenges that `asker` may have got is signed by it."""
         for text in self.challenges.good(asker):
             try:

@@ -60,7 +60,7 @@ class _Pages:
         after = request.query_params.get("after", "")
 
         async def values(viewer: Viewer) -> dict[str, Any]:
-            known = iter([str(deal) for deal in self.dashboard.window.bags][::-1])
+            known = iter([str(deal) for deal in self.dashboard.window.deals()])
             if after and after not in known:  # leaves those behind it
                 raise Missing(
                     "That page of deals is not there any more: begin with the newest."

@@ -21,10 +21,12 @@ from tallystick.wire.rates import Allowance, TooOften
 from tallystick.wire.refusals import refusal
 
 LOGOUT: Final = "/dashboard/logout"
+WALLET: Final = "/dashboard/login/wallet"
 OPERATOR: Final = "/dashboard/operator"
 _RATE, _BURST = 0.2, 10
 """Tries of one address: every five seconds, and so many at once."""
 _NOT_KEPT: Final = {"cache-control": "no-store"}
+_UNSIGNED: Final = "That is not the wallet's signature of the pool's challenge: try again."
 _BOOKS: Final = "The pool's books cannot be written now: try again in a moment."
 
 
@@ -69,6 +71,23 @@ class _Door:
             return self._page(request, 503, sentence=_BOOKS)
         return answer
 
+    async def show_wallet(self, request: Request) -> Response:
+        """A requester has signed the challenge for logs with the wallet in its browser."""
+        self._count(request)
+        try:
+            told = await fields(request)
+            wallet = Address(told.get("address", "").lower())
+            signature = bytes.fromhex(told.get("signature", "").removeprefix("0x"))
+        except BadForm as problem:
+            return self._page(request, 403, sentence=str(problem))
+        except ValueError:
+            return self._page(request, 403, sentence=_UNSIGNED)
+        if not self.dashboard.window.has_signed(wallet, signature):
+            return self._page(request, 403, sentence=_UNSIGNED)
+        answer = _onward(request, f"/dashboard/tasks?requester={wallet}")
+        self.sessions.let_read(wallet, request, answer)
+        return answer
+
     async def leave(self, request: Request) -> Response:
         """Sign out, here and wherever else the cookie got to."""
         answer = _onward(request, HOME)
@@ -95,7 +114,7 @@ class _Door:
 
 
 def _onward(request: Request, path: str) -> Response:
-    """To a page of ours, always the same one."""
+    """To a page of ours."""
     where = f"{request.scope.get('root_path', '')}{path}"
     return RedirectResponse(where, 303, headers={**HEADERS, **_NOT_KEPT})
 
@@ -124,6 +143,7 @@ def attach(app: FastAPI, dashboard: Dashboard) -> None:
         (LINKS, "POST", door.link),
         (LOGIN, "GET", door.ask),
         (LOGIN, "POST", door.enter),
+        (WALLET, "POST", door.show_wallet),
         (LOGOUT, "POST", door.leave),
     ):
         app.add_route(path, handler, methods=[verb], include_in_schema=False)

@@ -26,8 +26,9 @@ LINK_LIFE: Final = 300
 """Seconds for which a one-time link may be used."""
 SESSION_LIFE: Final = 8 * 3600
 """Seconds after which an operator has to sign in again."""
-_LINK, _SESSION = "tallystick link", "tallystick session"
-"""What a signed text is for: none is good as another."""
+_LINK, _SESSION, _READER = "tallystick link", "tallystick session", "tallystick reader"
+"""What a signed text is for: none is good as another. A reader is never an operator, whosever
+wallet it shows: what requesters sign to read logs is worth no more than that."""
 _SPENT: Final = "signed out "
 """Before the name of a link that was used or a session that ended: the note of its end."""
 _LONGEST: Final = 1_000
@@ -75,12 +76,16 @@ class Sessions:
         said = self._read(_LINK, code)
         assert said is not None
         self._spend(said)
-        self._give(said.wallet, request, response)
+        self._give(self._sign(_SESSION, said.wallet, SESSION_LIFE), request, response)
 
-    def _give(self, wallet: Address, request: Request, response: Response) -> None:
+    def let_read(self, wallet: Address, request: Request, response: Response) -> None:
+        """Give whoever showed that it has this wallet a session, to read what it bought."""
+        self._give(self._sign(_READER, wallet, SESSION_LIFE), request, response)
+
+    def _give(self, session: str, request: Request, response: Response) -> None:
         response.set_cookie(
             self._cookie(request),
-            self._sign(_SESSION, wallet, SESSION_LIFE),
+            session,
             max_age=SESSION_LIFE,
             path=_home(request),
             secure=_is_safe(request),
@@ -91,7 +96,8 @@ class Sessions:
     def viewer(self, request: Request) -> Viewer:
         """Who sent this request: nobody, unless it carries a session that has not ended."""
         text = request.cookies.get(self._cookie(request), "")
-        said = self._read(_SESSION, text) if text else None
+        signed_in = self._read(_SESSION, text)
+        said = signed_in or self._read(_READER, text)
         if said is None:
             return PUBLIC
         try:
@@ -101,7 +107,7 @@ class Sessions:
             return PUBLIC
         return Viewer(
             wallet=str(said.wallet),
-            operator=said.wallet == self.owner,
+            operator=signed_in is not None and said.wallet == self.owner,
             session=said.name,
             csrf=self._csrf(said.name),
         )
@@ -115,7 +121,8 @@ class Sessions:
     def end(self, request: Request, response: Response) -> None:
         """End the session, wherever its cookie may have got to. Raises Unavailable."""
         name = self._cookie(request)
-        if said := self._read(_SESSION, request.cookies.get(name, "")):
+        text = request.cookies.get(name, "")
+        if said := self._read(_SESSION, text) or self._read(_READER, text):
             self._spend(said)
         response.delete_cookie(
             name,

@@ -129,7 +129,7 @@ class _Pages:
             found = list(window.tasks_of(DealId(wanted.deal)))
         except ValueError:
             found = list(self.dashboard.pool.tasks())
-        return found[::-1]
+        return window.newest_first(found)
 
     async def one(self, request: Request) -> Response:
         """One task, with everything that happened to it."""
