@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
+from tallystick.cli import pool_rule
 from tallystick.cli import pool_words as words
 from tallystick.engine.journal import Journal
 from tallystick.lifecycle.facts import Fact, Ordered
@@ -124,6 +125,17 @@ def test_a_pool_in_postgresql_is_not_copied_by_us(tally: Tally, config: Path) ->
     ran = tally("pool", "backup", "x", "--config", config)
     assert ran.code == 1
     assert "pg_dump" in ran.err
+
+
+def test_how_a_drain_reads() -> None:
+    """Of several schedulers one ends at once, and the others go on with its tasks."""
+    told: dict[str, Any] = {"state": "leaving", "waits_for": 0, "left": 3, "others": 2}
+    assert pool_rule._sentence(told, off=False) == (
+        "This scheduler ends, and 2 others go on with its tasks. To let all end: tally pool"
+        " drain --whole-pool."
+    )
+    told = {"state": "draining", "waits_for": 2, "left": 1, "others": 2}
+    assert pool_rule._sentence(told, off=False).startswith("The pool ends when 2 tasks are")
 
 
 def test_how_a_deal_reads() -> None:

@@ -81,6 +81,7 @@ async def test_a_block_counts_at_both_and_outlives_them(lab: Lab, ask: Ask) -> N
     async def blocked(number: int, count: int) -> bool:
         return (await ask(number, "status"))["blocked"] == count
 
+    assert (await ask(1, "status"))["others"] == 1
     await ask(1, "block", worker, "--why", "it smells")
     await until(lambda: blocked(2, 1))
     before = scheduler(lab, 2)

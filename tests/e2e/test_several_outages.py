@@ -70,6 +70,11 @@ async def test_a_database_that_hangs_stops_nobody_from_answering(
             ping = at(lab, number, "/workers/ping")
             answer = await lab.http.post(ping, headers=tokens[number])
             assert answer.status_code == 200
+            metrics = await lab.http.get(at(lab, number, "/prometheus"))
+            assert "tally_ready 0.0" in metrics.text
+            fresh = {"walletAddress": f"0x{'5' * 40}"}
+            challenge = await lab.http.get(at(lab, number, "/workers/challenge"), params=fresh)
+            assert challenge.status_code == 503, "what needs the database is for later"
     for number in (1, 2):
         await until_ready(lab, number, 200)
     await until_paid(lab, bag.tasks)

@@ -52,6 +52,21 @@ def test_the_tables_of_an_older_version_keep_what_they_hold(postgres_url: str):
         assert db.execute("SELECT count(*) FROM shard").fetchone() == (64,)
 
 
+def test_processes_of_an_older_version_get_an_epoch_each(postgres_url: str):
+    """They are upgraded one by one: the first new one makes the tables while others run."""
+    migrate(postgres_url, "0002")
+    assert "demand" in tables(postgres_url)
+    with psycopg.connect(postgres_url) as db:
+        db.execute("INSERT INTO process (id, url) VALUES ('a', 'http://a'), ('b', 'http://b')")
+    migrate(postgres_url)
+    assert "demand" not in tables(postgres_url)
+    with psycopg.connect(postgres_url) as db:
+        db.execute("INSERT INTO process (id, url) VALUES ('c', 'http://c')")  # an older one
+        rows = db.execute("SELECT epoch, course FROM process").fetchall()
+    assert len({epoch for epoch, _ in rows}) == 3
+    assert {course for _, course in rows} == {""}
+
+
 def test_the_tables_of_a_later_version_are_left_alone(postgres_url: str):
     migrate(postgres_url)
     with psycopg.connect(postgres_url) as db:

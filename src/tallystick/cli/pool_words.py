@@ -25,6 +25,8 @@ def status_fields(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "workerpool", told["workerpool"]
     yield "owner's wallet", told["wallet"]
     yield "address", told["url"]
+    if told.get("others"):
+        yield "beside it", f"{told['others']} other schedulers of the pool"
     block = told["block_age"]
     seen = "never seen" if block is None else f"a block {age(block)}"
     yield "chain", f"{told['chain_id']}, {seen}"

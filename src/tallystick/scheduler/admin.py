@@ -119,6 +119,7 @@ class Office:
             "began": self.began,
             "now": time.time(),
             "url": self.config.url,
+            "others": self.company.others(),
             "workerpool": str(self.config.workerpool),
             "wallet": str(pool.wallet.address),
             "chain_id": pool.hub.domain.chain_id,

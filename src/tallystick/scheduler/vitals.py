@@ -56,7 +56,7 @@ class Vitals:
     def know(self, heads: Heads, follower: Follower, sender: Sender) -> None:
         """Look at these from now on."""
         self.head, self.followed = lambda: heads.latest, lambda: follower.head
-        self.pending = lambda: tuple(each.since for each in sender.pending)
+        self.pending = lambda: _waiting(sender)
         self.gas_spent = Spent(sender.spent).wei
 
     @property
@@ -87,6 +87,13 @@ class Vitals:
             return False
         self._probed = time.monotonic()
         return True
+
+
+def _waiting(sender: Sender) -> tuple[float, ...]:
+    """Nothing while the book cannot be read: that must not hide all other figures."""
+    with suppress(Unavailable):
+        return tuple(each.since for each in sender.pending)
+    return ()
 
 
 class Spent:
