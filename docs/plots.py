@@ -1,4 +1,4 @@
-"""Draws the picture of `docs/explanation/verification.md` from the simulator, in two minutes."""
+"""Draws the picture of `docs/explanation/verification.md` by the simulator, in two minutes."""
 
 from __future__ import annotations
 
