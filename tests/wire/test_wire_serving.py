@@ -348,3 +348,54 @@ def test_an_allowance_fills_up_again():
     assert [allowance.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
     unlimited = Allowance(0, 1, lambda: now)
     assert {unlimited.take("a") for _ in range(99)} == {0}
+
+
+async def test_a_head_does_not_wait_for_a_body_that_is_late():
+    """Head and body leave together; but pages that are told news begin with a head alone."""
+    begun, goes_on = anyio.Event(), anyio.Event()
+
+    async def slowly(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await goes_on.wait()
+        await send({"type": "http.response.body", "body": b"news", "more_body": True})
+        await send({"type": "http.response.body", "body": b"!"})
+
+    service: Any = slowly
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(service) as port, await anyio.connect_tcp("127.0.0.1", port) as caller:
+        with anyio.fail_after(60):
+            await caller.send(ask)
+            await begun.wait()
+            head = await caller.receive()
+            assert head.startswith(b"HTTP/1.1 200 OK")
+            assert b"news" not in head
+            goes_on.set()
+            rest = b""
+            while not rest.endswith(b"0\r\n\r\n"):
+                rest += await caller.receive()
+    assert rest == b"4\r\nnews\r\n1\r\n!\r\n0\r\n\r\n"
+
+
+async def test_a_short_answer_leaves_at_once(monkeypatch: pytest.MonkeyPatch):
+    written, made = list[bytes](), Quick.connection_made
+
+    def note(self: Quick, transport: Any) -> None:
+        made(self, transport)
+        monkeypatch.setattr(self, "transport", Noting(transport))
+
+    class Noting:
+        def __init__(self, transport: Any) -> None:
+            self._transport = transport
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._transport, name)
+
+        def write(self, data: bytes) -> None:
+            written.append(data)
+            self._transport.write(data)
+
+    monkeypatch.setattr(Quick, "connection_made", note)
+    async with served(app()) as port, httpx2.AsyncClient(trust_env=False) as http:
+        assert (await http.get(f"http://127.0.0.1:{port}/hello")).json() == "hello"
+    assert len(written) == 1

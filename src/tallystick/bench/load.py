@@ -1,7 +1,8 @@
 """The load of a benchmark, as a process of its own: so it is not the scheduler that is slowed.
 
-`python -m tallystick.bench.load` reads a job as JSON from its input and writes what it measured
-as JSON. It speaks HTTP by hand: a client library would take more time than what is measured.
+`python -m tallystick.bench.load FILE` reads a job as JSON from its input and writes what it
+measured into the file, as JSON. It speaks HTTP by hand: a client library would take more time
+than what is measured.
 """
 
 from __future__ import annotations
@@ -278,7 +279,7 @@ def main() -> None:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         told = runner.run(_run(json.loads(sys.stdin.read())))
-    print(told)
+    Path(sys.argv[1]).write_text(told)
 
 
 if __name__ == "__main__":

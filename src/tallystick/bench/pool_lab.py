@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, get_args
 from urllib.request import urlopen
 
@@ -78,6 +79,7 @@ class Lab:
         with self.journal() as journal, journal.together():
             for wallet in wallets:
                 told = model.model_copy(update={"wallet_address": wallet})
+                journal.note(f"instance {wallet}", "")
                 journal.note(f"worker {wallet}", told.model_dump_json(by_alias=True))
         if self.database:
             self._enrol(wallets, model)
@@ -233,10 +235,10 @@ def _until_ready(process: subprocess.Popen[bytes], port: int, began: float, log:
 async def measure(job: dict[str, Any], running: Running) -> dict[str, Any]:
     """What the load generator, another process, measured."""
     whole = job | {"port": running.port, "process": running.process.pid}
-    done = await anyio.run_process(
-        [sys.executable, "-m", "tallystick.bench.load"], input=json.dumps(whole).encode()
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
+    with NamedTemporaryFile("r", prefix="tally-load-") as told:
+        command = [sys.executable, "-m", "tallystick.bench.load", told.name]
+        await anyio.run_process(command, input=json.dumps(whole).encode())
+        found: dict[str, Any] = json.load(told)
     return found
 
 

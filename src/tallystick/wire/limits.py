@@ -44,6 +44,9 @@ class Limited:
             await self._app(scope, receive, send)
             return
         problem = self._weighed(scope)
+        if problem is None and _is_bodiless(scope):
+            await self._app(scope, receive, send)
+            return
         if problem is None:
             body = await self._body(receive)
             if isinstance(body, bytes):
@@ -88,6 +91,14 @@ class Limited:
     @property
     def _too_large(self) -> tuple[int, str]:
         return 413, f"The body is larger than {self._limits.body} bytes: send less."
+
+
+def _is_bodiless(scope: Scope) -> bool:
+    """Whether nothing follows the head, so that there is nothing to wait for."""
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return False
+    return True
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

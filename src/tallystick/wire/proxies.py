@@ -68,7 +68,7 @@ class Forwarded:
         kept = [each for each in headers if each[0] not in _TOLD]
         seen = dict(scope) | {"headers": kept, "root_path": self._root}
         client = scope.get("client")
-        if client is None or not self._trusts(_address(client[0])):
+        if client is None or not self._trusted or not self._trusts(_address(client[0])):
             return seen
         told = [(name, value.decode("latin-1")) for name, value in headers if name in _TOLD]
         said = dict(told)

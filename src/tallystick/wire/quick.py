@@ -5,7 +5,8 @@ Needs httptools, which is not there on every platform; `wire.serving` then does 
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -56,6 +57,40 @@ class _Reading(HttpToolsProtocol):
         """Nothing more comes here."""
 
 
+class _Corked:
+    """Where an answer is written: its head and the beginning of its body leave together, since
+    each write of its own costs more than all else about a short answer."""
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """The first piece waits for the second one, or until the loop went round."""
+        if self._head is None:
+            self._head = data
+            self._loop.call_soon(self._let_go)
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def close(self) -> None:
+        """All that was written is sent before."""
+        self._let_go()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._transport.is_closing()
+
+    def _let_go(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+
 class Quick(Clocked, _Reading):
     """Reads requests with httptools, and bounds what it keeps of one whose end is not seen."""
 
@@ -93,6 +128,8 @@ class Quick(Clocked, _Reading):
         """The request can be answered."""
         self._head_open, self._unseen = False, 0
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = cast("asyncio.Transport", _Corked(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -15,6 +16,9 @@ from tallystick.wire.refusals import refusal
 _MOST: Final = 50_000
 """Callers that are remembered at once; beyond, who came first is forgotten: at worst one gets
 a full allowance again."""
+
+_REMEMBERED: Final = 10_000
+"""Addresses whose network need not be found again."""
 
 
 class TooOften(Exception):
@@ -74,11 +78,16 @@ class RateLimited:
 
 
 def _neighbourhood(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return _neighbours(client[0]) if client else None
+
+
+@lru_cache(_REMEMBERED)
+def _neighbours(host: str) -> str | None:
     """The address of the caller, of version 6 the network it may choose from; None on the
     loopback, or when nobody knows."""
-    client = scope.get("client")
     try:
-        found = ip_address(client[0] if client else "::1")
+        found = ip_address(host)
     except ValueError:
         return None
     if found.is_loopback:
