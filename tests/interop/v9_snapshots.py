@@ -1,0 +1,95 @@
+"""Recorded exchanges as text that people read: what differs from run to run has a name.
+
+With TALLYSTICK_SNAPSHOTS=write in the environment they are written instead of compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from v9_worker import Exchange, V9Worker
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+LIFE = [
+    *("STARTING", "STARTED", "APP_DOWNLOADING", "APP_DOWNLOADED"),
+    *("DATA_DOWNLOADING", "DATA_DOWNLOADED", "COMPUTING", "COMPUTED"),
+    *("CONTRIBUTING", "CONTRIBUTED", "REVEALING", "REVEALED"),
+    *("RESULT_UPLOADING", "RESULT_UPLOADED", "COMPLETING", "COMPLETED"),
+]
+"""What a worker reports of a task that it computes, reveals and uploads."""
+_NAMES = (
+    (re.compile(r'"zip":"[^"]*"'), '"zip":"<base64>"'),
+    (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
+    (re.compile(r"0x[0-9a-f]{130}"), "<signature>"),
+    (re.compile(r"/ipfs/\w+"), "/ipfs/<cid>"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "<host>"),
+    (re.compile(r'"blockNumber":\s?\d+'), '"blockNumber":<block>'),
+    (re.compile(r"blockNumber=\d+"), "blockNumber=<block>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"), "<date>"),
+    (re.compile(r"0x[0-9a-f]{64}"), "<hash>"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "<challenge>"),
+    (re.compile(r"[A-Za-z0-9+/]{43}="), "<challenge>"),
+    (re.compile(r"0x[0-9a-f]{40}"), "<address>"),
+)
+
+
+def compared(
+    name: str, worker: V9Worker, lab: Any, task: str, names: Mapping[str, str]
+) -> None:
+    """Compare what was said with the snapshot of this name."""
+    known = {task: "<task>", str(lab.market.workerpool): "<pool>", **names}
+    known[str(lab.market.hub)] = "<hub>"
+    lines = [_spoken(each) for each in _once(worker.exchanges)]
+    lines += ["# told over the channel", *(_pretty(body) for body in worker.channel.received)]
+    text = "\n\n".join(lines) + "\n"
+    for value, word in known.items():
+        text = text.replace(value, word)
+    for pattern, word in _NAMES:
+        text = pattern.sub(word, text)
+    path = SNAPSHOTS / f"{name}.txt"
+    if os.environ.get("TALLYSTICK_SNAPSHOTS") == "write":
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} says otherwise"
+
+
+def _once(exchanges: list[Exchange]) -> list[Exchange]:
+    """In the order of a task's life, which is not quite that of a clock; without what is asked
+    again and again: of pings the first is enough, and demands that had nothing tell nothing."""
+    kept = dict[tuple[str, str], Exchange]()
+    for each in exchanges:
+        if each.status != 204:
+            path = each.request.partition("?")[0]
+            kept.setdefault((path, _status(each)), each)
+    ping = kept.pop(("POST /workers/ping", ""))
+    return [ping, *sorted(kept.values(), key=_stage)]
+
+
+def _status(each: Exchange) -> str:
+    return str(json.loads(each.body)["status"]) if "/updateStatus" in each.request else ""
+
+
+def _stage(each: Exchange) -> tuple[int, str]:
+    if "/v1/results" in each.request:
+        return LIFE.index("RESULT_UPLOADING"), "then"
+    status = _status(each)
+    return (LIFE.index(status), "") if status else (-1, "")
+
+
+def _spoken(each: Exchange) -> str:
+    parts = [each.request]
+    if each.body:
+        parts.append(each.body)
+    known = _status(each) in ("CONTRIBUTED", "REVEALED")  # the chain may have said so before
+    parts += ["< 200, or 208" if known else f"< {each.status}", each.answer]
+    if each.request == "GET /version":
+        parts[-1] = "<version>"
+    return "\n".join(part for part in parts if part)
+
+
+def _pretty(body: str) -> str:
+    return json.dumps(json.loads(body))
