@@ -194,6 +194,16 @@ async def test_processes_with_one_key_know_each_others_sessions(office: Office):
     assert (await office.http.get(path)).status_code == 410
 
 
+async def test_two_processes_asked_in_one_moment_open_one_session_at_most(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    path = await link(office)
+    # Both looked before either had noted anything.
+    monkeypatch.setattr(Sessions, "require_good", lambda *_: None)
+    answers = [await office.http.post("/dashboard/login", data=code_of(path)) for _ in range(2)]
+    assert [each.status_code for each in answers] == [303, 403]
+
+
 async def test_too_old_links_and_sessions_are_none(office: Office):
     door, now = sessions(office), 1_000_000.0
     door.clock = lambda: now

@@ -154,8 +154,20 @@ class _Book:
     def by_deal(self) -> dict[str, list[TaskMoney]]:
         return {self.money.deal: [self.money]}
 
+    def watch(self, watcher: object) -> None:
+        """It knows everything already."""
+
     def settled(self) -> list[TaskMoney]:
         return [self.money]
+
+
+async def test_a_deal_is_counted_again_when_a_task_of_it_changes(office: Office):
+    task, path = buy(office), f"/dashboard/deals/0x{'01' * 32}"
+    assert "1 RECEIVED" in words(await seen(office, path))
+    record(office, task, Initialized(), block=10)
+    office.app.state.dashboard.kept.clock = lambda: 1e9  # what was made is old
+    assert "1 INITIALIZED" in words(await seen(office, path))
+    assert "1 INITIALIZED" in words(await seen(office, "/dashboard/deals"))
 
 
 async def test_causes_are_told_in_words(office: Office):
@@ -323,6 +335,20 @@ def test_what_contracts_are_told_of_a_store_is_read():
 
 
 async def test_the_chains_explorer_is_linked(office: Office):
+    task = liar(office)
+    config = replace(
+        settings(office.chain, office.folder), explorer_url="https://scan.example/"
+    )
+
+    async def is_uploaded(task: object, link: object) -> bool:
+        return False
+
+    app = front(config, office.pool, office.journal, is_uploaded)
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://pool") as http:
+        page = (await http.get(f"/dashboard/tasks/{task}")).text
+    end = f'href="https://scan.example/tx/0x0d00{"cd" * 30}" rel="noreferrer noopener nofollow"'
+    assert end in page
     assert Explorer("https://scan.example/").tx("0x1") == "https://scan.example/tx/0x1"
     assert Explorer("").tx("0x1") == Explorer("javascript:x").tx("0x1") == ""
     with pytest.raises(ValueError, match="explorer_url"):

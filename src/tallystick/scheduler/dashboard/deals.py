@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -12,15 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tallystick.lifecycle.stages import task_status
-from tallystick.lifecycle.task import Task
 from tallystick.poco import tags
-from tallystick.poco.deal import Deal
 from tallystick.poco.params import parse_params
 from tallystick.poco.values import ZERO_ADDRESS, DealId
+from tallystick.scheduler.dashboard.bags import Bags
 from tallystick.scheduler.dashboard.outside import Explorer, stranger
 from tallystick.scheduler.dashboard.place import Dashboard, Missing
 from tallystick.scheduler.dashboard.viewer import Viewer
-from tallystick.scheduler.money import DealMoney, TaskMoney, total
 
 DEALS: Final = "/dashboard/deals"
 _PAGE: Final = 50
@@ -29,30 +26,11 @@ _TASKS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Bag:
-    """A deal and how far it is."""
-
-    deal: Deal
-    tasks: tuple[Task, ...]
-    """Those that are known here."""
-    money: DealMoney
-
-    @property
-    def statuses(self) -> list[tuple[str, int]]:
-        """How many tasks are in which status."""
-        return sorted(Counter(task_status(task) for task in self.tasks).items())
-
-    @property
-    def over(self) -> int:
-        """How many tasks have ended."""
-        return sum(task.status.over for task in self.tasks)
-
-
-@dataclass(frozen=True, slots=True)
 class _Pages:
     """Both pages."""
 
     dashboard: Dashboard
+    bags: Bags
     explorer: Explorer
 
     async def every(self, request: Request) -> Response:
@@ -66,8 +44,7 @@ class _Pages:
                     "That page of deals is not there any more: begin with the newest."
                 )
             found = list(islice(known, _PAGE + 1))
-            money = self._money()
-            bags = [self._bag(DealId(deal), money.get(deal, [])) for deal in found[:_PAGE]]
+            bags = [self.bags.of(DealId(deal)) for deal in found[:_PAGE]]
             more = found[_PAGE - 1] if len(found) > _PAGE else ""
             return {"bags": bags, "after": after, "more": more}
 
@@ -80,7 +57,7 @@ class _Pages:
             id = _deal_id(request)
             if id not in self.dashboard.window.bags:
                 raise Missing(f"{id} is no deal with this pool.")
-            bag = self._bag(id, self._money().get(str(id), []))
+            bag = self.bags.of(id)
             params = parse_params(bag.deal.params)
             proxy = params.storage_proxy
             return {
@@ -99,15 +76,6 @@ class _Pages:
 
         return await self.dashboard.show(request, "deal.html", values)
 
-    def _money(self) -> dict[str, list[TaskMoney]]:
-        book = self.dashboard.book
-        return book.by_deal() if book else {}
-
-    def _bag(self, id: DealId, settled: list[TaskMoney]) -> Bag:
-        window = self.dashboard.window
-        tasks = tuple(sorted(window.tasks_of(id), key=lambda task: task.index))
-        return Bag(window.bags[id].deal, tasks, total(settled))
-
 
 def _deal_id(request: Request) -> DealId:
     try:
@@ -119,6 +87,6 @@ def _deal_id(request: Request) -> DealId:
 def attach(app: FastAPI, dashboard: Dashboard) -> None:
     """Add both pages."""
     explorer = Explorer(dashboard.config.explorer_url)
-    pages = _Pages(dashboard, explorer)
+    pages = _Pages(dashboard, Bags(dashboard), explorer)
     app.add_route(DEALS, pages.every, include_in_schema=False)
     app.add_route(f"{DEALS}/{{deal}}", pages.one, include_in_schema=False)

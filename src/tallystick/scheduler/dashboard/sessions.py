@@ -29,8 +29,11 @@ SESSION_LIFE: Final = 8 * 3600
 _LINK, _SESSION, _READER = "tallystick link", "tallystick session", "tallystick reader"
 """What a signed text is for: none is good as another. A reader is never an operator, whosever
 wallet it shows: what requesters sign to read logs is worth no more than that."""
+_USED: Final = "This link was used already: it opens one session."
 _SPENT: Final = "signed out "
 """Before the name of a link that was used or a session that ended: the note of its end."""
+_CLAIM: Final = "signing in "
+"""Before the name of a link and whoever uses it: the same note of each that tries."""
 _LONGEST: Final = 1_000
 """Letters of a signed text; ours have 300."""
 
@@ -68,14 +71,14 @@ class Sessions:
         if said is None:
             raise BadLink("This link is too old, or not of this pool.")
         if self._is_spent(said.name):
-            raise BadLink("This link was used already: it opens one session.")
+            raise BadLink(_USED)
 
     def open(self, code: str, request: Request, response: Response) -> None:
         """Use the code up, and give whoever sent it a session. Raises BadLink, Unavailable."""
         self.require_good(code)
         said = self._read(_LINK, code)
         assert said is not None
-        self._spend(said)
+        self._claim(said)
         self._give(self._sign(_SESSION, said.wallet, SESSION_LIFE), request, response)
 
     def let_read(self, wallet: Address, request: Request, response: Response) -> None:
@@ -173,12 +176,22 @@ class Sessions:
     def _is_spent(self, name: str) -> bool:
         return self.journal.noted(f"{_SPENT}{name}") is not None
 
+    def _claim(self, said: _Said) -> None:
+        """Use a link up. Two processes may be asked in one moment: each says first that it
+        tries, and whoever then sees another one try does not succeed."""
+        tries, mine = f"{_CLAIM}{said.name} ", secrets.token_hex(8)
+        self.journal.note(tries + mine, f"{said.ends:.0f}")
+        self._spend(said)
+        if set(self.journal.notes(tries)) != {tries + mine}:
+            raise BadLink(_USED)
+
     def _spend(self, said: _Said) -> None:
         """Note its end; notes of what is too old by now anyway go."""
         self.journal.note(f"{_SPENT}{said.name}", f"{said.ends:.0f}")
-        for key, ends in self.journal.notes(_SPENT).items():
-            if float(ends) < self.clock():
-                self.journal.forget(key)
+        for kind in (_SPENT, _CLAIM):
+            for key, ends in self.journal.notes(kind).items():
+                if float(ends) < self.clock():
+                    self.journal.forget(key)
 
 
 def _is_safe(request: Request) -> bool:
