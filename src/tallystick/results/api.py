@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 
 from tallystick import __version__
 from tallystick.poco.values import Hash, TaskId
+from tallystick.results import figures
 from tallystick.results.config import ResultsConfig
 from tallystick.results.denial import Denied
 from tallystick.results.intake import json_limit, received, too_large, unwrap
@@ -54,6 +55,13 @@ routes = APIRouter(default_response_class=PlainTextResponse)
 async def version() -> str:
     """The version of this program."""
     return __version__
+
+
+@routes.get("/prometheus")
+async def prometheus(at: At) -> PlainTextResponse:
+    """How much is kept, for Prometheus."""
+    text = await anyio.to_thread.run_sync(figures.exposition, at.store)
+    return PlainTextResponse(text, media_type=figures.EXPOSITION)
 
 
 @routes.post("/v1/results/token")

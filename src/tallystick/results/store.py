@@ -75,7 +75,7 @@ class Store:
     """All results of one data directory. Its methods block briefly; threads may share it."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+        self._clock, self.folder = clock, folder
         self._objects, self._incoming = folder / "objects", folder / "incoming"
         for place in (folder, self._objects, self._incoming):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -240,6 +240,14 @@ class Store:
                 " + (SELECT coalesce(sum(size), 0) FROM early)"
             ).fetchone()[0]
         return total
+
+    def counts(self) -> tuple[int, int]:
+        """How many results are kept, and how many more wait for a vote."""
+        with self._lock:
+            kept, early = self._index.execute(
+                "SELECT (SELECT count(*) FROM results), (SELECT count(*) FROM early)"
+            ).fetchone()
+        return int(kept), int(early)
 
     def oldest(self, *, past: Instant) -> list[Stored]:
         """The results of tasks whose final deadline lies before `past`, oldest first."""

@@ -115,6 +115,8 @@ def _money(parts: Parts) -> Iterator[Metric]:
         yield _gauge("stake_locked_nrlc", "RLC in the hub on votes.", known.account.locked)
     if known.balance is not None:
         yield _gauge("wallet_wei", "What pays for gas.", known.balance)
+    cap = parts.session.config.gas_price_cap
+    yield _gauge("gas_price_cap_wei", "What is paid at most for gas.", cap)
     if known.gas_price is not None:
         yield _gauge("network_gas_price_wei", "What the chain asks.", known.gas_price)
     ends = [end for text in journal.notes(SETTLED).values() if (end := settled(text))]
