@@ -130,7 +130,7 @@ async def test_idle_workers_say_why(lab: Lab):
         assert re.search(r"\d+ s ago", await visit.page.inner_text("#workers"))
 
 
-PAGES = ("/dashboard", "/", "/dashboard/workers", "/dashboard/workers/{worker}")
+PAGES = ("/dashboard", "/", "/dashboard/workers", "/dashboard/workers/{worker}", "/docs")
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

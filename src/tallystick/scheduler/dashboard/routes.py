@@ -13,7 +13,7 @@ from tallystick.scheduler.dashboard.place import EVENTS, Dashboard
 
 PARTS: Final = (
     *("login", "operator", "overview", "workers", "worker"),
-    *("tasks", "deals", "feed"),
+    *("tasks", "deals", "feed", "manual"),
 )
 """Modules of this package; each one's `attach` adds its pages. New ones go here."""
 
