@@ -141,6 +141,20 @@ def test_all_that_live_take_a_course_and_so_does_who_comes_meanwhile(
     assert told[2:] == [("a", ""), ("b", "")]
 
 
+def test_who_slept_when_all_were_told_to_end_ends_too(both: tuple[Process, Process]) -> None:
+    a, b = both
+    a.comes()
+    b.comes()
+    expire(a)
+    b.member.steer("draining")
+    a.comes()
+    assert a.member.leases.course == "draining"
+    expire(a)
+    b.member.leave()
+    a.comes()
+    assert a.member.leases.course == "draining", "also when nobody is left who was told"
+
+
 def test_a_course_ends_with_those_who_took_it(both: tuple[Process, Process]) -> None:
     """A pool that was drained and is started again works."""
     a, b = both

@@ -210,14 +210,16 @@ class Office:
         if self.helm.ending:
             raise Refused("The pool is about to end and sells nothing: tally pool drain --off.")
         await self.orders.publish(_terms(request.get("terms")))
+        self.company.tell_offices()
         return await self.offers({})
 
     async def cancel(self, request: Request) -> Answer:
         """Take an order off the offer; close it on the chain, unless told not to."""
         hash = _hash(request)
+        kept = self.orders.withdraw(hash)
+        self.company.tell_offices()
         if not request.get("close", True):
-            return figures.order_row(self.orders.withdraw(hash))
-        self.orders.withdraw(hash)
+            return figures.order_row(kept)
         receipt = await self.sender.send(self.orders.closing(hash))
         kept = self.orders.withdraw(hash, Standing.CLOSED)
         return {**figures.order_row(kept), "transaction": str(receipt.hash)}
@@ -243,6 +245,7 @@ class Office:
                     self.pool.ring(worker)
                 self.pool.roster.read_again()
                 self.book.read_again()
+                self.orders.read_again()
             except Unavailable as trouble:
                 log.debug("What others noted is read again: %s", trouble)
 

@@ -105,9 +105,9 @@ class Orders:
     _complaints: Complaints = field(default_factory=lambda: Complaints(log))
 
     def __post_init__(self) -> None:
-        self._read_again()
+        self.read_again()
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
         """What was noted, perhaps by another scheduler of the pool."""
         for key, text in self.journal.notes(_ORDER).items():
             kept = _read(Hash(key.removeprefix(_ORDER)), text)
@@ -153,7 +153,7 @@ class Orders:
     async def renew(self) -> None:
         """Look at the chain, and sign what is missing. Raises Unavailable, Refused."""
         pool = await self.hub.workerpool(self.workerpool)
-        self._read_again()
+        self.read_again()
         if pool.owner != self.wallet.address:
             self._replace_but(())
             raise Refused(

@@ -88,7 +88,7 @@ async def _not_ready(request: Request, problem: Exception) -> Response:
     """A node or a store did not answer a question that the request led to. Which one is for
     the log: its address may hold a key."""
     log.warning("%s cannot be answered: %s", request.url.path, problem)
-    return refusal(503, _AWAY, request.url.path)
+    return refusal(503, _AWAY, request.url.path, headers={"retry-after": "1"})
 
 
 async def _bug(request: Request, problem: Exception) -> Response:

@@ -30,7 +30,9 @@ INSERT INTO process (id, url, course) VALUES (%(me)s, %(url)s, coalesce((
     WHERE beat > clock_timestamp() - %(lease)s * interval '1 second'), ''))
 ON CONFLICT (id) DO UPDATE SET beat = clock_timestamp(), epoch = CASE
     WHEN process.beat > clock_timestamp() - %(lease)s * interval '1 second'
-    THEN process.epoch ELSE nextval('life') END
+    THEN process.epoch ELSE nextval('life') END, course = CASE
+    WHEN process.beat > clock_timestamp() - %(lease)s * interval '1 second'
+    THEN process.course ELSE coalesce(nullif(excluded.course, ''), process.course) END
 RETURNING epoch, course"""
 _STEER: Final = """UPDATE process SET course = %(course)s
 WHERE beat > clock_timestamp() - %(lease)s * interval '1 second'"""
