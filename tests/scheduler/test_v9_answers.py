@@ -323,3 +323,13 @@ async def test_after_the_deadline_there_is_nothing_to_go_on_with(office: Office)
     office.pool.clock.saw(NOW + 7 * 300)
     (only,) = await recovery(office, headers)
     assert only["taskNotificationExtra"]["taskAbortCause"] == "CONTRIBUTION_TIMEOUT"
+
+
+async def test_a_challenge_is_read_alike_by_everybody(office: Office):
+    """A v9 worker reads it as hex, whatever it is: of these digits it loses none."""
+    who = {"walletAddress": str(office.wallet(0).address)}
+    first = await office.http.get("/workers/challenge", params=who)
+    assert first.headers["content-type"] == "text/plain;charset=UTF-8"
+    assert len(bytes.fromhex(first.text)) == 32
+    again = await office.http.get("/workers/challenge", params=who)
+    assert again.text == first.text, "until it is used"

@@ -5,7 +5,6 @@ Needs the extra `tallystick[postgres]`: load it through `engine.databases` only.
 
 from __future__ import annotations
 
-import base64
 import secrets
 from typing import Final
 
@@ -48,10 +47,10 @@ class SharedChallenges(Challenges):
         self._link = link
 
     def issue(self, wallet: Address) -> str:
-        """The challenge that `wallet` must sign: Base64 of 32 random bytes."""
+        """The challenge that `wallet` must sign: 64 hex digits."""
         self._link.rows(_OLD, (CHALLENGE_LIFE,))
         self._link.rows(_ROOM, (_MOST,))
-        fresh = base64.b64encode(secrets.token_bytes(32)).decode()
+        fresh = secrets.token_hex(32)
         self._link.rows(_ISSUE, (str(wallet), fresh))
         return self._open_one(wallet)
 
