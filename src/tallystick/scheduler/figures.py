@@ -166,11 +166,12 @@ def attach(app: FastAPI) -> None:
     )
 
 
-async def _of_the_pool(window: TheWindow, figures: TheFigures) -> Response:
+async def _of_the_pool(window: TheWindow, figures: TheFigures, request: Request) -> Response:
     """What this pool is, and how it does."""
     pool, count = window.pool, await figures.census.take()
     head = figures.vitals.followed()
     found: dict[str, Any] = {
+        "name": request.app.state.dashboard.config.name,
         "workerpool": str(window.workerpool),
         "scheduler": str(pool.wallet.address),
         "chainId": window.chain_id,

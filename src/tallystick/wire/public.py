@@ -259,6 +259,8 @@ class DealInShort(Body):
 class PoolFigures(Body):
     """What this pool is, and how it does."""
 
+    name: str
+    """What its operator calls it."""
     workerpool: Address
     scheduler: Address
     """The wallet that signs for it."""
