@@ -12,6 +12,7 @@ from starlette.responses import Response
 from tallystick.scheduler.dashboard.crowd import Crowd, Member
 from tallystick.scheduler.dashboard.past import by_minute, speed, times_by_minute
 from tallystick.scheduler.dashboard.place import HOME, Dashboard
+from tallystick.scheduler.dashboard.samples import Sample
 from tallystick.scheduler.dashboard.viewer import Viewer
 
 _SHOWN = 8
@@ -51,7 +52,7 @@ class _Page:
             "deals": len(place.window.bags),
             "troubles": list(place.figures.vitals.troubles()),
             "money": self._money(),
-            "charts": self._charts(now),
+            "charts": self._charts(now, look),
             "config": place.config,
             "owner": place.pool.wallet.address,
             "chain_id": place.window.chain_id,
@@ -71,20 +72,32 @@ class _Page:
             "spent": place.figures.vitals.gas_spent(),
         }
 
-    def _charts(self, now: float) -> list[tuple[str, str, list[tuple[float, float]], str]]:
-        """Of the last hour: the id of each, its title, its points and their unit."""
+    def _charts(
+        self, now: float, look: Sample
+    ) -> list[tuple[str, str, list[tuple[float, float]], str]]:
+        """Of the last hour until `look`: each one's id, title, points and unit."""
         ring, ends = self.place.ring, self.place.past.lately()
         done = [(at, float(count)) for at, count in by_minute(ends, now)]
         return [
             ("done", "Tasks completed a minute", done, ""),
             ("took", "Time to result", times_by_minute(ends, now), " s"),
-            ("alive", "Workers alive", ring.points(lambda each: each.alive), ""),
-            ("busy", "Slots busy", ring.points(lambda each: each.busy), ""),
+            (
+                "alive",
+                "Workers alive",
+                [*ring.points(lambda each: each.alive), (look.at, look.alive)],
+                "",
+            ),
+            (
+                "busy",
+                "Slots busy",
+                [*ring.points(lambda each: each.busy), (look.at, look.busy)],
+                "",
+            ),
             ("gas", "Gas price of the network", ring.points(_gwei), " Gwei"),
         ]
 
 
-def _gwei(look: Any) -> float | None:
+def _gwei(look: Sample) -> float | None:
     return None if look.gas_price is None else look.gas_price / _GWEI
 
 
