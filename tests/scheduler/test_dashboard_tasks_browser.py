@@ -47,6 +47,7 @@ LINK = "javascript:alert(document.cookie)"
 TOO_WIDE = """[...document.querySelectorAll('body *')].filter(
     each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1
 ).map(each => each.outerHTML.slice(0, 100)).slice(0, 8)"""
+HEAVIEST = 200 * 1024
 PICTURES = os.environ.get("DASHBOARD_PICTURES", "")
 
 
@@ -158,6 +159,7 @@ async def see_all(browser: Browser, office: Office, url: str, task: TaskId, **ho
         ):
             await look_at(visit, url, path, f"{name}-{scheme}-{width}")
             assert await page.query_selector("img") is None, path
+            assert await visit.weight(url + path) <= HEAVIEST, path
         await page.goto(f"{url}/dashboard/tasks/{task}")
         assert EVIL in await page.inner_text("#logs")
         assert EVIL[:40] in await page.inner_text("#replicates")
