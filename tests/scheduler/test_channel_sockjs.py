@@ -449,3 +449,14 @@ async def test_no_talk_breaks_the_channel_or_leaks(office: Office, said: list[st
     session.speaker.look()
     switch.leave(session, for_good=True)
     assert (len(switch.sessions), switch._followers) == (0, {})
+
+
+async def test_a_session_follows_only_so_many_tasks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(talk, "MOST_TOPICS", 2)
+    async with served(office.app) as url, listening(url) as worker:
+        for number in range(3):
+            await worker.follow(TaskId(bytes([number]) * 32), str(number))
+        await worker.until(lambda: worker.lines[-1].startswith("c"))
+        assert "at most 2 tasks" in worker.frames[-1].headers["message"]

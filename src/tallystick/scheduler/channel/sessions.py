@@ -14,7 +14,7 @@ from tallystick.wire import sockjs
 
 MOST: Final = 20_000
 """Sessions at once."""
-MOST_AN_ADDRESS: Final = 500
+MOST_AN_ADDRESS: Final = 200
 """Of them from one address; the loopback, where a proxy may be, is not counted."""
 _MOST_WAITING: Final = 1 << 20
 """Characters that wait for a client which does not receive."""

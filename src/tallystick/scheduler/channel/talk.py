@@ -23,7 +23,7 @@ GRACE: Final = 4.0
 may have heard of it, and is about to say so."""
 REMIND: Final = 60.0
 """Seconds after which what is still owed is told again."""
-MOST_TOPICS: Final = 2_000
+MOST_TOPICS: Final = 500
 """Subscriptions of a session."""
 TOPIC: Final = re.compile(r"/topic/task/(0x[0-9a-f]{64})")
 _NUMBERS = itertools.count(1)
