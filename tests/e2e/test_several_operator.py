@@ -95,6 +95,18 @@ async def test_a_block_counts_at_both_and_outlives_them(lab: Lab, ask: Ask) -> N
     await until(lambda: blocked(1, 0))
 
 
+async def test_an_order_of_one_is_on_offer_at_both(lab: Lab, ask: Ask) -> None:
+    async def offered(number: int, wanted: list[str]) -> bool:
+        shown = await lab.http.get(f"http://127.0.0.1:{port_of(lab, number)}/orders")
+        return [each["orderHash"] for each in shown.json()] == wanted
+
+    words = ("--category", "0", "--price", "900 nRLC", "--volume", "5")
+    (order,) = (await ask(1, "orders", "publish", *words))["orders"]
+    await until(lambda: offered(2, [order["hash"]]))
+    await ask(2, "orders", "cancel", order["hash"], "--unpublish")
+    await until(lambda: offered(1, []))
+
+
 async def test_both_tell_the_same_of_the_pool(lab: Lab, books: Books) -> None:
     bag = await lab.buy("digits", count=3)
     await until_paid(lab, bag.tasks)

@@ -75,6 +75,7 @@ async def test_a_database_that_hangs_stops_nobody_from_answering(
             fresh = {"walletAddress": f"0x{'5' * 40}"}
             challenge = await lab.http.get(at(lab, number, "/workers/challenge"), params=fresh)
             assert challenge.status_code == 503, "what needs the database is for later"
+            assert challenge.headers["retry-after"] == "1"
     for number in (1, 2):
         await until_ready(lab, number, 200)
     await until_paid(lab, bag.tasks)
