@@ -39,8 +39,10 @@ async def ask(http: httpx2.AsyncClient, url: str) -> tuple[Claims, tuple[Offer, 
         raise NoAnswer(f"does not answer within {PATIENCE:.0f} s") from slow
     except Nonsense as wrong:
         raise NoAnswer(f"says nonsense: {wrong}") from wrong
+    except httpx2.RemoteProtocolError as strange:
+        raise NoAnswer("does not speak HTTP, or hangs up half way") from strange
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as trouble:
-        raise NoAnswer(f"cannot be reached ({type(trouble).__name__})") from trouble
+        raise NoAnswer("cannot be reached") from trouble
 
 
 async def _read(http: httpx2.AsyncClient, url: str, path: str) -> Any:
