@@ -24,8 +24,6 @@ _LONGEST_HEAD: Final = 64 << 10
 """Bytes of a request's head before anybody looks at it; services allow less."""
 _LONGEST_MESSAGE: Final = 256 << 10
 """Bytes of a message over a WebSocket."""
-_LONGEST_MESSAGE: Final = 256 << 10
-"""Bytes of a message over a WebSocket."""
 
 
 class PortTaken(Exception):
