@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import anyio
@@ -10,7 +13,7 @@ import anyio
 from tallystick.bench.report import Options, Report, Row
 from tallystick.chain.wallet import Wallet
 from tallystick.devnet.market import Market, MarketOptions, running
-from tallystick.devnet.overhead import ACTS, acts_ms, job_seconds
+from tallystick.devnet.overhead import AT_ONCE, CLASSIC, acts_ms, job_seconds
 from tallystick.devnet.places import password_in
 from tallystick.poco.params import DealParams, encode_params
 from tallystick.requester import task_api
@@ -24,8 +27,15 @@ from tallystick.requester.session import Session, open_session
 NAME = "task-overhead"
 SUMMARY = "milliseconds and blocks that a task at trust 1 costs beside its own work"
 
-LIMIT_MS, LIMIT_BLOCKS, LEAST_BLOCKS = 100.0, 5.0, 4.0
-"""What we promise, and what the protocol needs: initialize, contribute, reveal, finalize."""
+LIMIT_MS, LIMIT_BLOCKS = 100.0, 5.0
+"""What we promise."""
+CLASSIC_PATH, ONE_CALL = "classic", "one transaction"
+"""Contribute, reveal, finalize; and all of it at once, where one vote decides."""
+PATHS = {CLASSIC_PATH: CLASSIC, ONE_CALL: AT_ONCE}
+"""What is done on each."""
+_LEAST_BLOCKS = {CLASSIC_PATH: 4.0, ONE_CALL: 2.0}
+"""What the protocol needs: initialize, contribute, reveal, finalize; or initialize, finish."""
+MODES = {"1 s blocks": 1, "automine": 0}
 
 _TASKS = 10
 _APP = "digits"
@@ -41,55 +51,97 @@ class Sample:
     """From the match to the end, without the whole blocks that passed while the job ran."""
     job: float
     """Seconds that the app ran, its sandbox included."""
+    seconds: float
+    """From the match to the end, as the requester sees them."""
+    gas: int
+    """Of every transaction from the match to the end."""
 
 
 async def run(options: Options) -> Report:
-    """Tasks with 1 s blocks, then with automine; the first of each warms the market up."""
+    """Tasks with 1 s blocks, then with automine, on both paths; the first of each warms the
+    market up."""
     count = options.repeat or _TASKS
     rows: list[Row] = []
-    for block_time, name in ((1, "1 s blocks"), (0, "automine")):
-        wanted = MarketOptions(
-            data=options.work / f"market-{block_time}", workers=1, block_time=block_time
-        )
-        async with running(wanted, _silent) as market:
-            samples = await _measure(market, count)
-        rows += _rows(samples, name)
+    for mode in MODES:
+        both = {path: await _on(path, mode, options.work, count) for path in PATHS}
+        for path, samples in both.items():
+            rows += _rows(samples, path, mode)
+        rows += _compared(both, mode)
     notes = (
-        f"{count} tasks of the app {_APP} in each mode, after one to warm up.",
+        f"{count} tasks of the app {_APP} on each path in each mode, after one to warm up.",
         "Own overhead: from the arrival of the fact that made an act due to its leaving, summed"
-        f" over {', '.join(ACTS)}.",
-        "Blocks: from the match to finalize, without whole blocks that the job ran.",
+        " over the acts.",
+        "Blocks: from the match to the end, without whole blocks that the job ran.",
+        "Time: from the match to the end, without the job. Gas: of every transaction from the"
+        " match to the end, both included.",
     )
     return Report(bench=NAME, rows=tuple(rows), notes=notes)
+
+
+async def _on(path: str, mode: str, work: Path, count: int) -> list[Sample]:
+    classic, block_time = path == CLASSIC_PATH, MODES[mode]
+    wanted = MarketOptions(
+        data=work / f"market-{block_time}-{path.split(maxsplit=1)[0]}",
+        workers=1,
+        block_time=block_time,
+        classic=classic,
+    )
+    async with running(wanted, _silent) as market:
+        return await _measure(market, count)
 
 
 def _silent(sentence: str) -> None:
     """The market's sentences are not part of the report."""
 
 
-def _rows(samples: list[Sample], mode: str) -> list[Row]:
-    totals = [sum(sample.acts.values()) for sample in samples]
+def _rows(samples: list[Sample], path: str, mode: str) -> list[Row]:
+    totals, name = [sum(sample.acts.values()) for sample in samples], f"{path}, {mode}"
     rows = [
-        _row(f"own overhead, {mode}, median", median(totals), "ms", LIMIT_MS),
-        _row(f"own overhead, {mode}, worst", max(totals), "ms", LIMIT_MS),
+        _row(f"own overhead, {name}, median", median(totals), "ms", LIMIT_MS),
+        _row(f"own overhead, {name}, worst", max(totals), "ms", LIMIT_MS),
     ]
-    for act in ACTS:
+    for act in PATHS[path]:
         times = [sample.acts[act] for sample in samples if act in sample.acts]
         if times:
-            rows.append(Row(what=f"  {act}, {mode}", figure=median(times), unit="ms"))
+            rows.append(Row(what=f"  {act}, {name}", figure=median(times), unit="ms"))
     blocks = median([sample.blocks for sample in samples])
-    rows.append(_row(f"blocks, {mode}, median", blocks, "blocks", LIMIT_BLOCKS))
+    rows.append(_row(f"blocks, {name}, median", blocks, "blocks", LIMIT_BLOCKS))
     rows.append(
         Row(
-            what=f"blocks, {mode}, median",
+            what=f"blocks, {name}, median",
             figure=blocks,
             unit="blocks",
-            reference=LEAST_BLOCKS,
+            reference=_LEAST_BLOCKS[path],
             against="the protocol's minimum",
         )
     )
     jobs = median([sample.job for sample in samples])
-    rows.append(Row(what=f"the job itself, {mode}, median", figure=jobs, unit="s"))
+    rows.append(Row(what=f"the job itself, {name}, median", figure=jobs, unit="s"))
+    return rows
+
+
+_COMPARED: tuple[tuple[str, str, Callable[[Sample], float]], ...] = (
+    ("time beside the job", "s", lambda sample: sample.seconds - sample.job),
+    ("gas", "gas", lambda sample: sample.gas),
+)
+
+
+def _compared(both: Mapping[str, list[Sample]], mode: str) -> list[Row]:
+    """Time and gas of the one path beside the other."""
+    rows: list[Row] = []
+    for what, unit, of in _COMPARED:
+        classic = median([of(sample) for sample in both[CLASSIC_PATH]])
+        at_once = median([of(sample) for sample in both[ONE_CALL]])
+        rows += [
+            Row(what=f"{what}, {CLASSIC_PATH}, {mode}, median", figure=classic, unit=unit),
+            Row(
+                what=f"{what}, {ONE_CALL}, {mode}, median",
+                figure=at_once,
+                unit=unit,
+                reference=classic,
+                against="the classic path",
+            ),
+        ]
     return rows
 
 
@@ -113,8 +165,9 @@ async def _until_a_worker_waits(session: Session) -> None:
 
 async def _sample(market: Market, session: Session, wallet: Wallet) -> Sample:
     bought = await _buy(market, session, wallet)
-    (task,) = bought.tasks
+    (task,), began = bought.tasks, time.monotonic()
     await follow(session, task, bought.deal, lambda news: None)
+    ended = time.monotonic()
     seconds = await job_seconds(market.data, task)
     money = await settlement(session, task, since=bought.block)
     assert money.block is not None
@@ -123,7 +176,18 @@ async def _sample(market: Market, session: Session, wallet: Wallet) -> Sample:
         acts=await acts_ms(market.data, task),
         blocks=money.block - bought.block - busy,
         job=seconds,
+        seconds=ended - began,
+        gas=await _gas(session, bought.block, money.block),
     )
+
+
+async def _gas(session: Session, first: int, last: int) -> int:
+    """Of all transactions in these blocks: nobody else uses the market."""
+    found = [
+        await session.rpc.call("eth_getBlockByNumber", hex(number), False)
+        for number in range(first, last + 1)
+    ]
+    return sum(int(block["gasUsed"], 16) for block in found)
 
 
 async def _buy(market: Market, session: Session, wallet: Wallet) -> Purchase:

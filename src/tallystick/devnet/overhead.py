@@ -14,7 +14,18 @@ from tallystick.devnet.market import Market
 from tallystick.devnet.places import Places
 from tallystick.poco.values import TaskId
 
-ACTS = ("initialize", "assign", "contribute", "reveal", "request upload", "upload", "finalize")
+CLASSIC = (
+    "initialize",
+    "assign",
+    "contribute",
+    "reveal",
+    "request upload",
+    "upload",
+    "finalize",
+)
+AT_ONCE = ("initialize", "assign", "upload", "finish")
+"""Where one vote decides, votes, proves and finalizes in one transaction."""
+ACTS = (*CLASSIC, "finish")
 """What is counted: from the arrival of the fact that made it due to its leaving."""
 
 
