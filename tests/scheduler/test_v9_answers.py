@@ -333,3 +333,16 @@ async def test_a_challenge_is_read_alike_by_everybody(office: Office):
     assert len(bytes.fromhex(first.text)) == 32
     again = await office.http.get("/workers/challenge", params=who)
     assert again.text == first.text, "until it is used"
+
+
+async def test_before_the_first_block_nothing_is_decided(office: Office):
+    """A task may be over for all that is known: who reports is told to come again."""
+    headers, task = await assigned(office)
+    office.pool.clock._head = 0
+    path = f"/replicates/{task}/updateStatus"
+    for answer in (
+        await office.http.post(path, json={"status": "STARTING"}, headers=headers),
+        await office.http.get("/replicates/interrupted?blockNumber=1", headers=headers),
+        await office.demand(headers),
+    ):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

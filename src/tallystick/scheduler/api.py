@@ -329,6 +329,8 @@ async def _update(
 ) -> Response:
     """A worker reports how far its replicate is; the answer is what comes next."""
     pool, stream = desk.pool, str(task_id)
+    if not pool.clock.known:
+        return _no_chain(request)
     task = pool.engine.states.get(stream)
     if task is None or worker not in task.replicates:
         return unplaced(body.status)
