@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 import anyio
@@ -22,3 +23,13 @@ def test_the_quicker_loop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert services._loop() == {}
     assert not anyio.run(kind, backend_options=services._loop()).startswith("uvloop")
+
+
+def test_as_many_workers_may_wait_as_the_machine_allows():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        services._as_many_files_as_may_be()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

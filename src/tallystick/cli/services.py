@@ -8,6 +8,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -100,6 +101,7 @@ def _serve(service: str, options: argparse.Namespace) -> int:
         serve = partial(serve, database=database)
     gc.enable()
     if service in _SCHEDULERS:
+        _as_many_files_as_may_be()
         anyio.run(tidied(serve), options.config, backend_options=_loop())
     else:
         anyio.run(serve, options.config)
@@ -113,6 +115,18 @@ def _loop() -> dict[str, Any]:
     except ImportError:
         return {}
     return {"loop_factory": uvloop.new_event_loop}
+
+
+def _as_many_files_as_may_be() -> None:
+    """Each request that is held open is a file, and 1,024 is what a process usually starts
+    with."""
+    try:
+        import resource  # noqa: PLC0415 (not on every platform)
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _database(option: str | None) -> str:
