@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import httpx2
@@ -460,3 +461,22 @@ async def test_a_session_follows_only_so_many_tasks(
             await worker.follow(TaskId(bytes([number]) * 32), str(number))
         await worker.until(lambda: worker.lines[-1].startswith("c"))
         assert "at most 2 tasks" in worker.frames[-1].headers["message"]
+
+
+@given(
+    st.sampled_from(["GET", "POST", "PUT", "OPTIONS", "HEAD"]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40),
+    st.sampled_from(["", "/xhr_send", "/info", "/websocket", "/xhr_streaming/"]),
+    st.binary(max_size=100),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+async def test_no_request_breaks_the_channel(
+    office: Office, verb: str, path: str, how: str, body: bytes
+):
+    """Strange paths, verbs and bodies: refused in a word, and no session is begun by them."""
+    url = "/connect/" + quote(path) + how
+    answer = await office.http.request(verb, url, content=body)
+    assert answer.status_code in {200, 204, 307, 400, 404, 405, 414, 500}
+    if answer.status_code == 500:
+        assert answer.text in ("Payload expected.", "Broken JSON encoding.")
+    assert len(office.app.state.channel.sessions) == 0
