@@ -98,6 +98,10 @@ async def costs_are_the_chains(lab: Lab, visit: Visit) -> None:
         ]
         assert int(block) == int(receipt["blockNumber"], 16)
         assert int(gas.replace(",", "")) == int(receipt["gasUsed"], 16)
+        link = await (await row.query_selector_all("a"))[0].get_attribute("href")
+        assert link == f"{lab.market.explorer_url}/tx/{hash}"
+        shown = await lab.http.get(link)
+        assert (shown.status_code, str(hash) in shown.text) == (200, True)
         seen += 1
     assert seen >= 5  # deal, initialize, votes, proofs, finalize
 

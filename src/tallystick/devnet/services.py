@@ -205,6 +205,7 @@ def _scheduler(plan: Plan) -> dict[str, Setting]:
         "password_file": plan.places.password,
         "results_url": plan.results_url,
         "name": "local pool",
+        "explorer_url": plan.explorer_url,
         "join": True,
         "port": plan.ports.scheduler,
         "block_time": float(plan.block_time or 1),

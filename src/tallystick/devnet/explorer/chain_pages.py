@@ -140,4 +140,6 @@ PAGES: Final[Mapping[str, Page]] = {
     "/block/{at}": block,
     "/transactions": transactions,
     "/transaction/{hash}": transaction,
+    "/tx/{hash}": transaction,
 }
+"""By their paths; `/tx/` is what other explorers call a transaction's, and links expect."""

@@ -178,6 +178,7 @@ async def task(explorer: Explorer, request: Request) -> Response:
 PAGES: Final[Mapping[str, Page]] = {
     "/accounts": accounts,
     "/account/{address}": account,
+    "/address/{address}": account,
     "/deals": deals,
     "/deal/{id}": deal,
     "/tasks": tasks,
