@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -40,15 +42,12 @@ class Joined:
 
     lab: Lab
     machine: LoneMachine
-
-    @property
-    def url(self) -> str:
-        port = self.lab.market.scheduler_url.rsplit(":", 1)[1]
-        return f"http://{self.machine.pool}:{port}"
+    line: str
+    """What stands in the first box of the Join page."""
 
     def script(self, words: str = "") -> str:
-        """The line that people copy."""
-        return f"curl -fsSL {self.url}/join-worker-pool.sh | sh -s -- {words}"
+        """The line that people copy, with options."""
+        return f"{self.line} -s -- {words}"
 
     @property
     def home(self) -> Path:
@@ -119,7 +118,10 @@ async def joined(
         async with market_lab(
             folder, workers=1, executor="bubblewrap", children=children, alive=0
         ) as lab:
-            yield Joined(lab, machine)
+            page = (await lab.http.get(f"{lab.market.scheduler_url}/join")).text
+            box = re.search(r'<pre id="launch"[^>]*>(.*?)</pre>', page)
+            assert box
+            yield Joined(lab, machine, html.unescape(box[1]))
 
 
 def wallet(folder: Path, name: str) -> tuple[Path, Path, Address]:
@@ -157,9 +159,9 @@ async def test_unattended_until_it_is_paid_then_updated_and_removed(joined: Join
         assert "[OK] 4.000000000 RLC are deposited" in first.said
         seen = await joined.alive("alpha")
         assert seen["address"] == str(who)
-        page = (await joined.lab.http.get(f"{market.scheduler_url}/dashboard")).text
+        page = (await joined.lab.http.get(f"{market.scheduler_url}/dashboard/workers")).text
         assert "alpha" in page
-        assert "/join" in page
+        assert "Join Worker Pool" in page
 
         app = next(iter(market.apps))
         ending = await joined.lab.see(await joined.lab.buy(app))
@@ -174,8 +176,13 @@ async def test_unattended_until_it_is_paid_then_updated_and_removed(joined: Join
         )
         assert json.loads(status.stdout)["name"] == "alpha", status.stderr
 
-        with machine.running(joined.script("--update --yes")) as second:
+        # As if the pool served another version now.
+        fetch = joined.line.partition(" | ")[0]
+        change = f"{fetch} | sed 's/^MARK=.*/MARK=another/' > next.sh"
+        assert (await in_thread(machine.sh, change)).returncode == 0
+        with machine.running("sh next.sh --update --yes") as second:
             await in_thread(second.until, "worker is all set")
+            assert [path.name for path in joined.home.glob("program-*")] == ["program-another"]
             assert await in_thread(first.ended) == 0
             await joined.alive("alpha")
             gone = await in_thread(machine.sh, joined.script("--remove --yes --name alpha"))

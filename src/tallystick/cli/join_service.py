@@ -121,20 +121,23 @@ def _here(talk: Talk, home: JoinHome, name: str) -> NoReturn:
 
 def _linger(talk: Talk) -> None:
     """Let the person's services run while the person is not logged in."""
-    done = subprocess.run(["loginctl", "enable-linger"], capture_output=True, check=False)
-    if done.returncode:
+    try:
+        subprocess.run(["loginctl", "enable-linger"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
         talk.info(
             "Run `sudo loginctl enable-linger $USER`, or the worker ends when you log out."
         )
 
 
 def _answered(home: JoinHome, name: str) -> str:
-    ends = time.monotonic() + _PATIENCE
+    """The state once the worker has started; the last one when that takes long."""
+    ends, state = time.monotonic() + _PATIENCE, ""
     while time.monotonic() < ends:
-        if state := home.runs(name):
-            return state
+        state = home.runs(name)
+        if state not in ("", "starting", "busy"):
+            break
         time.sleep(_LOOK)
-    return ""
+    return state
 
 
 def _gone(home: JoinHome, name: str) -> bool:
