@@ -27,6 +27,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 __all__ = ["postgres_url"]
 
 
+TOLD = ("PLEASE_REVEAL", "PLEASE_UPLOAD", "PLEASE_COMPLETE")
+"""What a worker that does all of it is told without having asked."""
+
+
 def mischief(words: list[str]) -> Mapping[str, bytes]:
     """What the trial app `mischief` leaves when it is told: ok TEXT."""
     deed, text = words
@@ -127,8 +131,7 @@ async def test_a_v9_worker_computes_reveals_uploads_and_is_paid(
         assert in_order(worker.statuses(task)) == LIFE
         assert not (tmp_path / "java" / "java" / task).exists(), "it tidied up"
         assert len(worker.channel.received) == 3, "reveal, upload, complete: each once"
-        names = {str(a): f"<{role}>" for role, a in lab.market.accounts.items()}
-        compared("complete-task", worker, lab, task, names)
+        compared("complete-task", worker, lab, task, *TOLD)
 
 
 async def test_two_of_ours_and_one_of_theirs_agree(tmp_path: Path, poco_packages: PocoPackages):
@@ -181,6 +184,7 @@ async def test_a_deadline_that_passes_aborts(tmp_path: Path, poco_packages: Poco
             told = [json.loads(body) for body in worker.channel.received]
             causes = [each["taskNotificationExtra"]["taskAbortCause"] for each in told]
             assert causes[0] == "CONTRIBUTION_TIMEOUT"
+            compared("deadline", worker, lab, task, "PLEASE_ABORT")
             ending = await lab.see(bought)
             assert not ending.paid
 
@@ -228,6 +232,7 @@ async def test_a_worker_that_starts_again_reveals(tmp_path: Path, poco_packages:
             task = str(ending.task)
             await until(lambda: "COMPLETED" in again.statuses(task))
         assert in_order(again.statuses(task)) == LIFE[LIFE.index("REVEALING") :]
+        compared("recovery", again, lab, task, *TOLD[1:])
 
 
 async def test_what_was_missed_is_told_after_the_next_connection(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +37,14 @@ _NAMES = (
 )
 
 
-def compared(
-    name: str, worker: V9Worker, lab: Any, task: str, names: Mapping[str, str]
-) -> None:
-    """Compare what was said with the snapshot of this name."""
+def compared(name: str, worker: V9Worker, lab: Any, task: str, *words: str) -> None:
+    """Compare what was said with the snapshot of this name; of what was told over the channel
+    only the first of each of these words, since a slow worker is reminded."""
+    names = {str(address): f"<{role}>" for role, address in lab.market.accounts.items()}
     known = {task: "<task>", str(lab.market.workerpool): "<pool>", **names}
     known[str(lab.market.hub)] = "<hub>"
     lines = [_spoken(each) for each in _once(worker.exchanges)]
-    lines += ["# told over the channel", *(_pretty(body) for body in worker.channel.received)]
+    lines += ["# told over the channel", *_told(worker, words)]
     text = "\n\n".join(lines) + "\n"
     for value, word in known.items():
         text = text.replace(value, word)
@@ -62,7 +61,7 @@ def _once(exchanges: list[Exchange]) -> list[Exchange]:
     again and again: of pings the first is enough, and demands that had nothing tell nothing."""
     kept = dict[tuple[str, str], Exchange]()
     for each in exchanges:
-        if each.status != 204:
+        if each.status not in (204, 503):
             path = each.request.partition("?")[0]
             kept.setdefault((path, _status(each)), each)
     ping = kept.pop(("POST /workers/ping", ""))
@@ -77,7 +76,7 @@ def _stage(each: Exchange) -> tuple[int, str]:
     if "/v1/results" in each.request:
         return LIFE.index("RESULT_UPLOADING"), "then"
     status = _status(each)
-    return (LIFE.index(status), "") if status else (-1, "")
+    return ([*LIFE, "ABORTED"].index(status), "") if status else (-1, "")
 
 
 def _spoken(each: Exchange) -> str:
@@ -91,5 +90,10 @@ def _spoken(each: Exchange) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _pretty(body: str) -> str:
-    return json.dumps(json.loads(body))
+def _told(worker: V9Worker, words: tuple[str, ...]) -> list[str]:
+    told = [json.loads(body) for body in worker.channel.received]
+    first = {
+        word: next(each for each in told if each["taskNotificationType"] == word)
+        for word in words
+    }
+    return [json.dumps(each) for each in first.values()]
