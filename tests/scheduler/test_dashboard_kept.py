@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from tallystick.engine.pulse import Pulse
 from tallystick.scheduler.dashboard import kept as module
+from tallystick.scheduler.dashboard.budget import Budget
 from tallystick.scheduler.dashboard.kept import Kept
 from tallystick.scheduler.dashboard.pace import Pace
 from tallystick.scheduler.dashboard.samples import Ring, Sample
@@ -158,3 +159,44 @@ async def test_the_last_hour_is_drawn_with_few_points():
     assert len(drawn) <= 120
     assert ring.last is not None
     assert all(price == 7 for _, price in ring.points(lambda each: each.gas_price))
+
+
+async def test_pages_take_no_more_than_their_share_of_time(monkeypatch: pytest.MonkeyPatch):
+    now, slept = [0.0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("tallystick.scheduler.dashboard.budget.anyio.sleep", sleep)
+    ticks = iter(range(10**6))
+    thread = "tallystick.scheduler.dashboard.budget.time.thread_time"
+    monkeypatch.setattr(thread, lambda: next(ticks) * 0.1)
+    budget = Budget(clock=lambda: now[0])
+    for _ in range(10):
+        async with budget.turn():
+            pass  # which takes 0.1 s
+    assert slept == []  # after a rest there is a store
+    for _ in range(100):
+        async with budget.turn():
+            pass
+    assert now[0] == pytest.approx((11.0 - 1.5) / 0.25, rel=0.05)
+
+
+async def test_who_would_wait_too_long_is_sent_away(monkeypatch: pytest.MonkeyPatch):
+    world, goes_on = World(), anyio.Event()
+    monkeypatch.setattr(module, "_WAITING", 3)
+
+    async def slowly() -> str:
+        await goes_on.wait()
+        return "page"
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            asked = request(f"/a?n={number}", {})
+            tasks.start_soon(world.kept.answer, asked, PUBLIC, slowly)
+        await anyio.wait_all_tasks_blocked()
+        refused = await world.ask("/a?n=9")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        goes_on.set()
+    assert (await world.ask("/a?n=9")).status_code == 200

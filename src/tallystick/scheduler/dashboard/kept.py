@@ -12,12 +12,15 @@ from typing import Final
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from tallystick.scheduler.dashboard.budget import Budget
 from tallystick.scheduler.dashboard.pace import Pace
 from tallystick.scheduler.dashboard.viewer import Viewer
 from tallystick.web.site import HEADERS
 
+_WAITING: Final = 100
+"""Pages that may wait to be made; who comes then is told to come again."""
 _AGAIN: Final = 1.0
 """Seconds between two makings of one page at the least."""
 _MOST: Final = 200
@@ -41,6 +44,7 @@ class Leaf:
         return len(self.body) + len(self.zipped)
 
 
+_BUSY: Final = "Too many pages are wanted at once: look again in a few seconds."
 _Key = tuple[str, str, str, str]
 
 
@@ -50,6 +54,8 @@ class Kept:
 
     pace: Pace
     clock: Callable[[], float] = time.monotonic
+    budget: Budget = field(default_factory=Budget)
+    """Of all pages together."""
     made: int = 0
     """How many pages were made since the start."""
     _leaves: OrderedDict[_Key, Leaf] = field(default_factory=OrderedDict[_Key, Leaf])
@@ -66,7 +72,10 @@ class Kept:
             viewer.kind,
             str(request.scope.get("root_path", "")),
         )
-        leaf = self._fresh(key) or await self._made(key, make)
+        leaf = self._fresh(key)
+        if leaf is None and key not in self._making and len(self._making) >= _WAITING:
+            return PlainTextResponse(_BUSY, 503, headers={**HEADERS, "retry-after": "5"})
+        leaf = leaf or await self._made(key, make)
         return _told(request, leaf, private=bool(viewer.kind))
 
     def _fresh(self, key: _Key) -> Leaf | None:
@@ -89,11 +98,12 @@ class Kept:
                 self._making.pop(key, None)
 
     async def _make(self, make: Callable[[], Awaitable[str]]) -> Leaf:
-        count, made = self.pace.count, self.clock()
-        body = (await make()).encode()
-        self.made += 1
-        mark = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
-        return Leaf(body, gzip.compress(body, 4, mtime=0), mark, count, made)
+        async with self.budget.turn():
+            count, made = self.pace.count, self.clock()
+            self.made += 1
+            body = (await make()).encode()
+            mark = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+            return Leaf(body, gzip.compress(body, 4, mtime=0), mark, count, made)
 
     def _keep(self, key: _Key, leaf: Leaf) -> Leaf:
         self._drop(key)

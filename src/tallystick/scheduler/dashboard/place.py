@@ -90,7 +90,7 @@ class Dashboard:
 
     def __post_init__(self) -> None:
         pace = Pace(self.pool.changes)
-        self.kept, self.stream = Kept(pace), Stream(pace)
+        self.kept, self.stream = Kept(pace), Stream(pace, every=1.0, at_once=200)
         self.pool.engine.listen(self.past.heard)
 
     def know(self, watch: MoneyWatch, book: MoneyBook) -> None:
