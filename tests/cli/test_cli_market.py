@@ -53,6 +53,7 @@ def market(chain, tmp_path: Path) -> Iterator[Market]:
         scheduler_url=NOWHERE,
         results_url=NOWHERE,
         registry_url=NOWHERE,
+        explorer_url="http://127.0.0.1:13004",
         accounts={role: actor.address for role, actor in actors.items()},
         keystores=files,
         password_file=tmp_path / "password",
@@ -185,6 +186,7 @@ def test_money_is_claimed_when_its_time_has_come(tally, market, bought, chain):
 
 def test_status_does_without_the_scheduler(tally, market):
     told = answer(tally("status", "--data", market.data, "--json"))
+    assert told["explorer"] == "http://127.0.0.1:13004/"
     assert "does not answer" in told["trouble"]
     assert told["block"] > 0
 

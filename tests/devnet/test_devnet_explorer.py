@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from tallystick.devnet.actors import RLC, register_app
 from tallystick.devnet.explorer import decoding
 from tallystick.devnet.explorer.abis import Dictionary
 from tallystick.devnet.explorer.app import application
+from tallystick.devnet.explorer.door import explore
 from tallystick.devnet.explorer.index import Index
 from tallystick.devnet.explorer.known import Known
 from tallystick.devnet.script import calldata
@@ -271,6 +275,34 @@ async def served(app) -> AsyncIterator[str]:
             )
             yield f"http://127.0.0.1:{sock.getsockname()[1]}"
             tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_it_waits_for_its_first_visitor(chain, poco_packages):
+    said: list[str] = []
+    with socket.socket() as spare:
+        spare.bind(("127.0.0.1", 0))
+        port = spare.getsockname()[1]
+        await explore(known_of(chain, poco_packages.poco), port, said.append)
+    assert said[0].startswith(f"The explorer cannot be served on port {port}: Address already")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(explore, known_of(chain, poco_packages.poco), port, said.append)
+        await anyio.wait_all_tasks_blocked()
+        async with httpx2.AsyncClient(trust_env=False, timeout=120) as http:
+            first = await http.get(f"http://127.0.0.1:{port}/transactions")
+        tasks.cancel_scope.cancel()
+    assert "createApp" in first.text  # with names: the package was read
+    assert len(said) == 1
+
+
+def test_a_market_loads_nothing_of_it():
+    told = "import sys, tallystick.devnet.market; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "tallystick.devnet.explorer.door" in loaded
+    heavy = {"tallystick.devnet.explorer.app", "jinja2", "starlette", "uvicorn"}
+    assert heavy & set(loaded) == set()
 
 
 def test_hostile_bytes_cost_little(dictionary):
