@@ -25,7 +25,7 @@ from scheduler_office import Office, settings
 import tallystick
 from tallystick import __version__
 from tallystick.scheduler.front import front
-from tallystick.scheduler.joining import offer_of
+from tallystick.scheduler.joining import offer, offer_of
 from tallystick.scheduler.joining.files import BadWheelhouse
 from tallystick.scheduler.joining.wheel import NoWheel, wheel_of
 from tallystick.wire import serving
@@ -73,6 +73,19 @@ async def test_where_joining_is_off_there_is_nothing(office: Office):
         assert "Join Worker Pool" not in (await http.get("/dashboard")).text
     async with caller(app_of(office)) as http:
         assert 'href="/join">Join Worker Pool' in (await http.get("/dashboard")).text
+
+
+async def test_a_program_that_cannot_be_handed_on_still_runs_a_pool(
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def none() -> None:
+        raise NoWheel("It was found on the street.")
+
+    monkeypatch.setattr(offer, "own_wheel", none)
+    async with caller(app_of(office)) as http:
+        assert (await http.get("/join")).status_code == 404
+        assert "Join Worker Pool" not in (await http.get("/dashboard")).text
+    assert "Nobody can join: It was found on the street." in caplog.text
 
 
 async def test_the_page_says_what_the_values_say(office: Office, tmp_path: Path):

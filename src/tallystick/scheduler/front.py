@@ -105,7 +105,7 @@ def _pages(app: FastAPI, config: SchedulerConfig, past: Past | None) -> None:
         standings=Standings(state.desk.pool.hub),
     )
     dashboard.attach(app, state.dashboard)
-    if config.join:
+    if state.dashboard.site.join:
         offer = offer_of(config, state.dashboard.pool.hub.domain.chain_id)
         joining.attach(app, offer, config.wheelhouse, state.dashboard.site)
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tallystick import __version__
 from tallystick.poco.values import Address, Nrlc, Wei
+from tallystick.scheduler.joining.wheel import NoWheel, own_wheel
 
 if TYPE_CHECKING:
     from tallystick.scheduler.config import SchedulerConfig
+
+log = logging.getLogger(__name__)
 
 PAGE: Final = "/join"
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def join_path(config: SchedulerConfig) -> str:
-    """The path of the Join page; empty where nobody may join."""
-    return PAGE if config.join else ""
+    """The path of the Join page; empty where nobody may join, or nothing could be installed."""
+    if not config.join:
+        return ""
+    try:
+        own_wheel()
+    except NoWheel as trouble:
+        log.warning("Nobody can join: %s", trouble)
+        return ""
+    return PAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
