@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,31 @@ async def test_a_requester_signs_with_the_wallet_in_its_browser(office: Office):
         assert EVIL in await page.inner_text("#logs")
         assert await page.query_selector("header a:text-is('Operator')") is None
         assert visit.complaints == []
+        office.pool.changes.close()
+
+
+async def test_what_happens_shows_without_loading_again(office: Office):
+    """On the pages of a task, of its deal, of all tasks and of events, each in a tab."""
+    task = await hostile(office)
+    second = office.pool.engine.states[str(task)].deal.task_id(1)
+    paths = {
+        f"/dashboard/tasks/{second}": "#votes a:text-is('w3')",
+        f"/dashboard/deals/0x{'01' * 32}": "#tasks tr:nth-child(2) td:nth-child(4):text-is('3')",
+        "/dashboard/tasks": "#tasks tr:has(td:text-is('3')):has-text('RUNNING')",
+        "/dashboard/feed": "#feed li:has-text('w3 was given a replicate.')",
+    }
+    await office.member(3)
+    async with served(office.app) as url, chromium() as browser, AsyncExitStack() as tabs:
+        visits = [await tabs.enter_async_context(visiting(browser)) for _ in paths]
+        for visit, path in zip(visits, paths, strict=True):
+            await visit.page.goto(url + path)
+            await visit.page.wait_for_selector("#live-sign[data-state=on]")
+            await visit.page.evaluate("window.same = true")
+        record(office, second, Assigned(office.wallet(3).address, 2))
+        for visit, sign in zip(visits, paths.values(), strict=True):
+            await visit.page.wait_for_selector(sign)
+            assert await visit.page.evaluate("window.same")
+            assert visit.complaints == []
         office.pool.changes.close()
 
 
