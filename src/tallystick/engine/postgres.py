@@ -296,11 +296,11 @@ class PostgresJournal(Generic[F]):
 
     def _flush_timings(self) -> None:
         """And all facts that wait."""
-        if self._joined is not None:
-            self._joined.send()
-        if self._timings:
-            self._link.rows(st.CARRY, _columns(self._timings))
-            self._timings.clear()
+        timed = _columns(self._timings) if self._timings else None
+        sent = self._joined is not None and self._joined.send(timed)
+        if timed is not None and not sent:
+            self._link.rows(st.CARRY, timed)
+        self._timings.clear()
 
 
 def _place(ref: ChainRef) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
 from tallystick.engine.fence import Fence
-from tallystick.engine.postgres_statements import OURS
+from tallystick.engine.postgres_statements import CARRY, OURS
 
 Row = tuple[Any, ...]
 Rows = Callable[[LiteralString, Mapping[str, Any]], list[Row]]
@@ -35,6 +35,7 @@ _ADD: Final = """
 INSERT INTO facts (seq, shard, stream, kind, body, at)
 SELECT * FROM unnest(%(seq)s::bigint[], %(shard)s::smallint[], %(stream)s::text[],
     %(kind)s::text[], %(body)s::text[], %(at)s::float8[])"""
+_ADD_TIMED: Final = f"WITH carried AS ({CARRY}) {_ADD}"
 _COLUMNS: Final = ("seq", "shard", "stream", "kind", "body", "at")
 
 
@@ -64,11 +65,18 @@ class Batch:
             self.send()
         return (True, number)
 
-    def send(self) -> None:
-        """Write what waits; whatever is written next gets later numbers."""
+    def send(self, timed: Mapping[str, Any] | None = None) -> bool:
+        """Write what waits, and what was timed with it; whatever is written next gets later
+        numbers. False when nothing waited: then nothing was sent."""
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            self.rows(_ADD, {name: [each[name] for each in waiting] for name in _COLUMNS})
+        if not waiting:
+            return False
+        facts = {name: [each[name] for each in waiting] for name in _COLUMNS}
+        if timed is None:
+            self.rows(_ADD, facts)
+        else:
+            self.rows(_ADD_TIMED, {**facts, **timed})
+        return True
 
     def forget_numbers(self) -> None:
         """Something else draws its own: those that were drawn before come too late."""
