@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Hashable, Iterator
+from typing import Final, Protocol, TypeVar
 from zlib import crc32
 
 import anyio
@@ -18,8 +18,12 @@ MOST_AN_ADDRESS: Final = 200
 """Of them from one address; the loopback, where a proxy may be, is not counted."""
 _MOST_WAITING: Final = 1 << 20
 """Characters that wait for a client which does not receive."""
-_ADDRESSES: Final = 30_000
-"""Numbers by which processes ask each other for a session."""
+_ADDRESSES: Final = 1_000
+"""Numbers by which processes ask each other for a session: few, since each names all of its
+own with every look; the session's name then decides."""
+
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Full(Exception):
@@ -113,7 +117,9 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, Session] = {}
+        self._swept = clock()
         self._hosts: Counter[str] = Counter()
+        self._addresses: Counter[int] = Counter()
 
     def find(self, id: str) -> Session | None:
         """The session of this name, unless nobody has received for too long."""
@@ -131,6 +137,7 @@ class Sessions:
             raise Full("There are too many sessions already: ask again later.")
         made = self._known[id] = Session(id, host, self._clock)
         self._hosts[host] += 1
+        self._addresses[address_of(id)] += 1
         return made
 
     def drop(self, session: Session) -> None:
@@ -138,21 +145,23 @@ class Sessions:
         if self._known.get(session.id) is not session:
             return
         del self._known[session.id]
-        self._hosts[session.host] -= 1
-        if not self._hosts[session.host]:
-            del self._hosts[session.host]
+        _less(self._hosts, session.host)
+        _less(self._addresses, address_of(session.id))
         if session.speaker is not None:
             session.speaker.leave()
 
-    def forget_idle(self) -> None:
-        """Drop those whose clients are gone."""
+    def forget_idle(self, every: float = 0.0) -> None:
+        """Drop those whose clients are gone, unless that was done within `every` seconds."""
+        if self._clock() < self._swept + every:
+            return
+        self._swept = self._clock()
         for session in list(self._known.values()):
             if session.idle() > sockjs.REJOIN_SECONDS:
                 self.drop(session)
 
-    def addresses(self) -> set[int]:
+    def addresses(self) -> Collection[int]:
         """By which numbers other processes may ask for one of these."""
-        return {address_of(id) for id in self._known}
+        return self._addresses.keys()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._known.values()))
@@ -164,3 +173,10 @@ class Sessions:
 def address_of(session: str) -> int:
     """The number by which the process with this session is asked; it is below all shards."""
     return -2 - crc32(session.encode()) % _ADDRESSES
+
+
+def _less(counted: Counter[K], key: K) -> None:
+    """One less; what is counted no more is forgotten."""
+    counted[key] -= 1
+    if not counted[key]:
+        del counted[key]

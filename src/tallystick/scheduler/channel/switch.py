@@ -37,7 +37,7 @@ class Switch:
         if session is not None and session.receiving:
             return None
         if session is None:
-            self.sessions.forget_idle()
+            self.sessions.forget_idle(every=1.0)
             session = self.sessions.open(id, host)
             session.speaker = Talk(
                 session, books=self._books, clock=self._clock, followed=self._follow
