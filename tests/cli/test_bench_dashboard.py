@@ -28,6 +28,7 @@ async def test_every_page_is_weighed_and_timed(poco_packages: PocoPackages, tmp_
         assert found[f"server time, made anew, {page}, 40 workers"] > 0
         if not dashboard._missing():
             assert found[f"first paint, {page}, 40 workers"] > 0
+            assert found["first paint, a line of text, 40 workers"] > 0
 
 
 async def test_without_a_browser_the_bench_says_what_is_missing(

@@ -34,6 +34,8 @@ _PAGES: Final = {
 }
 _HELD = 20
 """Tasks that the one worker has whose page is looked at: once it counts as lost, so do they."""
+_PLAIN: Final = "a line of text"
+"""What the same browser needs for the least that the same server can send."""
 _VIEWS = 20
 _PAINTS = 5
 _LINKED: Final = re.compile(r'(?:href|src)="(/static/[^"]+)"')
@@ -59,7 +61,8 @@ async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
 def _notes(missing: str) -> tuple[str, ...]:
     said = (
         "As many tasks as workers. Made anew: each view asks for a page that nobody asked for"
-        " before. Bytes: of a first visit, packed, with headers, style, script and icon.",
+        " before. Bytes: of a first visit, packed, with headers, style, script and icon. A line"
+        " of text shows what browser and machine take without any page of ours.",
     )
     return (*said, f"First paint was not measured: {missing}") if missing else said
 
@@ -89,7 +92,7 @@ async def _pages(
             rows += await _served(http, f"{name}, {size} workers", path)
     if paints:
         async with _chromium() as browser:
-            for name, path in pages.items():
+            for name, path in {**pages, _PLAIN: "/version"}.items():
                 times = options.repeat or _PAINTS
                 took = [await _paint(browser, url + path) for _ in range(times)]
                 rows.append(
