@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from tallystick.sim import voyage as voyages
+from tallystick.sim import scenarios
 from tallystick.sim.invariants import Broken, Invariants
 from tallystick.sim.odds import Machine, Nature, Odds, Plan, Purchase
-from tallystick.sim.scenarios import random_plan
+from tallystick.sim.scenarios import fate, random_plan, smallest
 from tallystick.sim.shrink import shrink
-from tallystick.sim.voyage import fate, smallest, voyage
+from tallystick.sim.voyage import voyage
 
 
 def test_worlds_come_in_the_order_of_their_seeds_whoever_lives_them():
-    alone = list(voyage(300, 30, processes=1))
+    alone = list(voyage(fate, 300, 30, processes=1))
     assert [each.seed for each in alone] == list(range(300, 330))
-    assert list(voyage(300, 30, processes=2)) == alone
+    assert list(voyage(fate, 300, 30, processes=2)) == alone
     assert all(each.seconds > 0 and not each.broken for each in alone)
     assert sum(each.completed + each.failed for each in alone) >= 30
 
@@ -46,7 +46,7 @@ def test_a_broken_world_tells_its_seed_and_is_made_smaller(monkeypatch: pytest.M
         if any(who == "worker 1" for _, who, _ in self._world.told):
             raise Broken("worker 1 was seen")
 
-    monkeypatch.setattr(voyages.live.__globals__["Invariants"], "check", check)
+    monkeypatch.setattr(scenarios.Invariants, "check", check)
     seed = next(s for s in range(50) if fate(s).broken)
     assert f"seed {seed}, second" in fate(seed).broken
     plan, story = smallest(seed, tries=40)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from tallystick.cli.terminal import Json, Voice
 from tallystick.sim.cheats import Cheat, Count, Crowd, observe
-from tallystick.sim.invariants import Broken
 from tallystick.sim.rules import RULES
-from tallystick.sim.scenarios import replay
-from tallystick.sim.voyage import Fate, smallest, voyage
+from tallystick.sim.voyage import Fate, voyage
 
 group = typer.Typer(
     help="Live through simulated pools: crashes, lies, losses, reorgs, and cheats.",
@@ -54,13 +53,21 @@ def run(
         _replay(seed, voice)
         return
     began, seen = time.monotonic(), Sum()
-    for fate in voyage(seed, worlds, processes=processes):
+    for fate in voyage(_worlds().fate, seed, worlds, processes=processes):
         if fate.broken:
             _broken(fate, voice)
         seen.add(fate)
         if hours and seen.seconds >= hours * 3600:
             break
-    took = time.monotonic() - began
+    _told(voice, seed, seen, time.monotonic() - began)
+
+
+def _worlds() -> Any:
+    """The simulator, loaded when it is wanted: `scenarios`."""
+    return import_module("tallystick.sim.scenarios")
+
+
+def _told(voice: Voice, seed: int, seen: Sum, took: float) -> None:
     voice.say(
         f"{seen.worlds} worlds, {seen.seconds / 3600:.1f} simulated hours in {took:.0f} s"
         f" ({seen.seconds / 60 / took:,.0f} hours a minute): {seen.completed} tasks paid,"
@@ -93,19 +100,19 @@ class Sum:
 
 
 def _replay(seed: int, voice: Voice) -> None:
-    try:
-        world = replay(seed)
-    except Broken as broken:
-        voice.say(str(broken))
-        voice.answer({"seed": seed, "broken": str(broken)})
-        raise typer.Exit(1) from broken
-    voice.say(world.story())
-    voice.answer({"seed": seed, "simulated_seconds": world.now, "story": world.story()})
+    found = _worlds().fate(seed)
+    if found.broken:
+        voice.say(found.broken)
+        voice.answer({"seed": seed, "broken": found.broken})
+        raise typer.Exit(1)
+    story = _worlds().replay(seed).story()
+    voice.say(story)
+    voice.answer({"seed": seed, "simulated_seconds": found.seconds, "story": story})
 
 
 def _broken(fate: Fate, voice: Voice) -> None:
     voice.say(f"The world of seed {fate.seed} broke a promise. Looking for a smaller one ...")
-    plan, story = smallest(fate.seed)
+    plan, story = _worlds().smallest(fate.seed)
     voice.say(f"{plan}\n{story}\nSee it whole: tally sim run --replay --seed {fate.seed}")
     voice.answer({"seed": fate.seed, "broken": fate.broken, "smallest": repr(plan)})
     raise typer.Exit(1)

@@ -6,6 +6,8 @@ from random import Random
 
 from tallystick.sim.invariants import Broken, Invariants
 from tallystick.sim.odds import Character, Machine, Nature, Odds, Plan, Purchase
+from tallystick.sim.shrink import shrink
+from tallystick.sim.voyage import Fate
 from tallystick.sim.world import World
 
 EPILOGUE = 40
@@ -65,6 +67,26 @@ def live(plan: Plan) -> World:
 def replay(seed: int) -> World:
     """Live the random world of `seed` once more; raises Broken as it did then."""
     return live(random_plan(seed))
+
+
+def fate(seed: int) -> Fate:
+    """What becomes of the random world of `seed`."""
+    return _fate(random_plan(seed))
+
+
+def _fate(plan: Plan) -> Fate:
+    try:
+        world = live(plan)
+    except Broken as broken:
+        return Fate(plan.seed, 0, 0, 0, broken=str(broken))
+    statuses = [str(task.status) for task in world.scheduler.tasks]
+    return Fate(plan.seed, world.now, statuses.count("completed"), statuses.count("failed"))
+
+
+def smallest(seed: int, *, tries: int = 300) -> tuple[Plan, str]:
+    """The broken world of `seed` made as small as can be, and its story."""
+    plan = shrink(random_plan(seed), lambda smaller: bool(_fate(smaller).broken), tries=tries)
+    return plan, _fate(plan).broken
 
 
 def _purchase(random: Random) -> Purchase:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-
-from tallystick.sim.invariants import Broken
-from tallystick.sim.odds import Plan
-from tallystick.sim.scenarios import live, random_plan
-from tallystick.sim.shrink import shrink
 
 _CHUNK = 20
 """Worlds that a process lives through before it tells of them."""
@@ -31,23 +26,11 @@ class Fate:
     """The promise that was not kept, with the world's story."""
 
 
-def fate(seed: int) -> Fate:
-    """Live the random world of `seed`."""
-    return _fate(random_plan(seed))
-
-
-def _fate(plan: Plan) -> Fate:
-    try:
-        world = live(plan)
-    except Broken as broken:
-        return Fate(plan.seed, 0, 0, 0, broken=str(broken))
-    statuses = [str(task.status) for task in world.scheduler.tasks]
-    return Fate(plan.seed, world.now, statuses.count("completed"), statuses.count("failed"))
-
-
-def voyage(first: int, worlds: int, *, processes: int = 0) -> Iterator[Fate]:
-    """The fates of `worlds` random worlds from seed `first` on, in order; `processes` at a
-    time, 0 for one each processor."""
+def voyage(
+    fate: Callable[[int], Fate], first: int, worlds: int, *, processes: int = 0
+) -> Iterator[Fate]:
+    """The fates of `worlds` worlds from seed `first` on, in order; `processes` at a time, 0 for
+    one each processor. `fate` has to be found by its name in another process."""
     seeds = iter(range(first, first + worlds))
     many = processes or os.cpu_count() or 1
     if many == 1 or worlds <= _CHUNK:
@@ -62,9 +45,3 @@ def voyage(first: int, worlds: int, *, processes: int = 0) -> Iterator[Fate]:
             except GeneratorExit:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-
-def smallest(seed: int, *, tries: int = 300) -> tuple[Plan, str]:
-    """The broken world of `seed` made as small as can be, and its story."""
-    plan = shrink(random_plan(seed), lambda smaller: bool(_fate(smaller).broken), tries=tries)
-    return plan, _fate(plan).broken
