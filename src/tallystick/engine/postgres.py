@@ -16,7 +16,7 @@ from tallystick.engine.databases import DatabaseGone
 from tallystick.engine.errors import DiskTrouble
 from tallystick.engine.fence import LEASE, Fence, Fenced, Fences, shard_of
 from tallystick.engine.journal import ChainRef, Entry, NewerJournal
-from tallystick.engine.postgres_batch import Batch, columns
+from tallystick.engine.postgres_batch import Batch, columns, timings_as
 from tallystick.engine.postgres_link import Link, Row, shown
 
 F = TypeVar("F")
@@ -113,7 +113,7 @@ class PostgresJournal(Generic[F]):
             try:
                 with self._link.transaction():
                     yield
-                    self._flush_timings()
+                    batch.send()
                     over = True
             except DatabaseGone:
                 if not (over and self._link.lost):
@@ -207,18 +207,22 @@ class PostgresJournal(Generic[F]):
     def _joins(self, values: Mapping[str, Any]) -> Row:
         """In `together`: what the chain tells is looked up; the rest waits."""
         assert self._joined is not None
-        if "block" not in values:
-            return self._joined.add(values)
-        self._joined.forget_numbers()
-        row = self._rows(_APPEND[True, self._fences is not None], {**values, **_columns([])})[0]
-        if row[1] is not None:
-            self._joined.written.append(values)
+        if "block" in values:
+            self._joined.forget_numbers()
+            timed = timings_as(self._timings)
+            row = self._rows(_APPEND[True, self._fences is not None], {**values, **timed})[0]
+            if row[1] is not None:
+                self._joined.written.append(values)
+        elif (row := self._joined.add(values))[0]:
+            self._joined.timed += self._timings
+        if row[0]:
+            self._timings.clear()
         return row
 
     def _carrying(self, values: Mapping[str, Any]) -> Row:
         """A fact by itself, and with it what was timed."""
         carried = list(self._timings)
-        row = self._write({**values, **_columns(carried)})
+        row = self._write({**values, **timings_as(carried)})
         if row[0]:
             del self._timings[: len(carried)]
         return row
@@ -295,12 +299,9 @@ class PostgresJournal(Generic[F]):
         return self._link.rows(statement, values)
 
     def _flush_timings(self) -> None:
-        """And all facts that wait."""
-        timed = _columns(self._timings) if self._timings else None
-        sent = self._joined is not None and self._joined.send(timed)
-        if timed is not None and not sent:
-            self._link.rows(st.CARRY, timed)
-        self._timings.clear()
+        if self._timings:
+            self._rows(st.CARRY, timings_as(self._timings))
+            self._timings.clear()
 
 
 def _place(ref: ChainRef) -> dict[str, Any]:
@@ -309,13 +310,4 @@ def _place(ref: ChainRef) -> dict[str, Any]:
         "block_hash": ref.block_hash,
         "index": ref.index,
         "tx": ref.tx,
-    }
-
-
-def _columns(timings: Sequence[tuple[str, str, float, float]]) -> dict[str, list[Any]]:
-    return {
-        "what": [what for what, _, _, _ in timings],
-        "of": [stream for _, stream, _, _ in timings],
-        "due": [float(due) for _, _, due, _ in timings],
-        "sent": [float(sent) for _, _, _, sent in timings],
     }

@@ -19,6 +19,8 @@ from tallystick.engine.fence import Fence
 from tallystick.engine.postgres_statements import CARRY, OURS
 
 Row = tuple[Any, ...]
+Timing = tuple[str, str, float, float]
+"""What was done, for which stream, when it was due and when it left."""
 Rows = Callable[[LiteralString, Mapping[str, Any]], list[Row]]
 """Runs a statement in the transaction."""
 
@@ -31,11 +33,10 @@ _NUMBERS: Final = """ARRAY(SELECT nextval(pg_get_serial_sequence('facts', 'seq')
     FROM generate_series(1, %(most)s::integer))"""
 _DRAW: Final = f"SELECT NULL::smallint[], {_NUMBERS}"
 _DRAW_FENCED: Final = f"WITH {OURS} SELECT ARRAY(SELECT number FROM held), {_NUMBERS}"
-_ADD: Final = """
+_ADD_TIMED: Final = f"""WITH carried AS ({CARRY})
 INSERT INTO facts (seq, shard, stream, kind, body, at)
 SELECT * FROM unnest(%(seq)s::bigint[], %(shard)s::smallint[], %(stream)s::text[],
     %(kind)s::text[], %(body)s::text[], %(at)s::float8[])"""
-_ADD_TIMED: Final = f"WITH carried AS ({CARRY}) {_ADD}"
 _COLUMNS: Final = ("seq", "shard", "stream", "kind", "body", "at")
 
 
@@ -48,6 +49,8 @@ class Batch:
     """Those of this process; None: it may write all."""
     written: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
     """Every fact, in order: what is in doubt when nobody knows how the transaction ended."""
+    timed: list[Timing] = field(default_factory=list[Timing])
+    """What rides with the facts that wait."""
     _waiting: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
     _numbers: deque[int] = field(default_factory=deque[int])
     _held: frozenset[int] | None = None
@@ -65,18 +68,14 @@ class Batch:
             self.send()
         return (True, number)
 
-    def send(self, timed: Mapping[str, Any] | None = None) -> bool:
+    def send(self) -> None:
         """Write what waits, and what was timed with it; whatever is written next gets later
-        numbers. False when nothing waited: then nothing was sent."""
+        numbers."""
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return False
-        facts = {name: [each[name] for each in waiting] for name in _COLUMNS}
-        if timed is None:
-            self.rows(_ADD, facts)
-        else:
-            self.rows(_ADD_TIMED, {**facts, **timed})
-        return True
+        timed, self.timed = self.timed, []
+        if waiting or timed:
+            facts = {name: [each[name] for each in waiting] for name in _COLUMNS}
+            self.rows(_ADD_TIMED, {**facts, **timings_as(timed)})
 
     def forget_numbers(self) -> None:
         """Something else draws its own: those that were drawn before come too late."""
@@ -98,4 +97,14 @@ def columns(rights: Iterable[Fence]) -> dict[str, Any]:
         "shards": [right.shard for right in known],
         "epochs": [right.epoch for right in known],
         "holders": [right.holder for right in known],
+    }
+
+
+def timings_as(timings: Sequence[Timing]) -> dict[str, list[Any]]:
+    """Timings as a statement takes them."""
+    return {
+        "what": [what for what, _, _, _ in timings],
+        "of": [stream for _, stream, _, _ in timings],
+        "due": [float(due) for _, _, due, _ in timings],
+        "sent": [float(sent) for _, _, _, sent in timings],
     }
