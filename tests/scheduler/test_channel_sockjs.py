@@ -439,7 +439,9 @@ FRAMES = st.builds(
 
 
 @given(st.lists(FRAMES | NOISE, max_size=12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None
+)
 async def test_no_talk_breaks_the_channel_or_leaks(office: Office, said: list[str]):
     """Whatever is said, in whatever order: no error of ours, and nothing is left behind."""
     switch = office.app.state.channel
@@ -469,7 +471,9 @@ async def test_a_session_follows_only_so_many_tasks(
     st.sampled_from(["", "/xhr_send", "/info", "/websocket", "/xhr_streaming/"]),
     st.binary(max_size=100),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
+)
 async def test_no_request_breaks_the_channel(
     office: Office, verb: str, path: str, how: str, body: bytes
 ):

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.wire import sockjs
@@ -32,6 +32,7 @@ def test_a_message_says_what_v9_workers_look_for():
     )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, TEXT, max_size=8), TEXT, st.booleans())
 def test_what_is_written_can_be_read(headers: dict[str, str], body: str, sized: bool):
     headers.pop("content-length", None)
@@ -41,6 +42,7 @@ def test_what_is_written_can_be_read(headers: dict[str, str], body: str, sized: 
     assert list(Reader().frames("\n" + frame.encoded() + "\r\n")) == [frame]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=6))
 def test_pieces_of_any_size_make_the_same_frames(cuts: list[int]):
     whole = "\n".join(
@@ -54,6 +56,7 @@ def test_pieces_of_any_size_make_the_same_frames(cuts: list[int]):
     assert [frame.headers["id"] for frame in found] == ["0", "1", "2"]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: raw.decode("latin-1")))
 def test_anything_else_is_waited_for_or_refused(text: str):
     reader = Reader(longest=200)
@@ -94,6 +97,7 @@ def test_frames_of_sockjs():
     assert not sockjs.PATH.fullmatch("/12/a.b/xhr")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_what_clients_send_is_messages_or_refused(body: bytes):
     with suppress(sockjs.BadPayload):
