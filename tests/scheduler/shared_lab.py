@@ -101,7 +101,7 @@ def expire(process: Process) -> None:
         (process.member.leases.me,),
     )
     process.link.rows(
-        "UPDATE process SET beat = beat - interval '1 minute' WHERE id = %s",
+        "UPDATE process SET beat = beat - interval '1 day' WHERE id = %s",
         (process.member.leases.me,),
     )
     process.link.rows(

@@ -10,10 +10,12 @@ import pytest
 from postgres_lab import ready_postgres
 from shared_lab import DEALS, Process, both, expire
 
+from tallystick.engine import postgres
 from tallystick.engine.fence import Fenced
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address
 from tallystick.scheduler.logs import LogBook
+from tallystick.scheduler.shared import guests, leases
 from tallystick.scheduler.shared.guests import SharedRoster
 from tallystick.scheduler.window import Window
 from tallystick.wire.scheduler import WorkerModel
@@ -22,6 +24,13 @@ __all__ = ["both", "ready_postgres"]
 
 ONE, TWO = (Address(bytes([number]) * 20) for number in (1, 2))
 MODEL = WorkerModel(name="w", cpu_nb=2, os="Linux")
+
+
+@pytest.fixture(autouse=True)
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease ends when a test says so (`expire`), however slow the machine is."""
+    for module in (leases, guests, postgres):
+        monkeypatch.setattr(module, "LEASE", 3_600.0)
 
 
 def roster(process: Process) -> SharedRoster:

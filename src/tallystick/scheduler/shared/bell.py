@@ -71,8 +71,12 @@ class Bell:
     async def _connected(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         whole = conninfo_of(self._url, f"tallystick bell of {shown(self._url)}")
         db = await psycopg.AsyncConnection.connect(whole, autocommit=True)
-        async with db:
+        try:
             yield db
+        finally:
+            await (
+                db.close()
+            )  # without the rollback that `async with` tries, and is cancelled in
 
     async def _call(self, db: psycopg.AsyncConnection[Any]) -> None:
         seen = -1
