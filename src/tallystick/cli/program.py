@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "account": "Look at deposits, add to them, take out of them.",
     "faucet": "Give an address test money on the local market.",
     "bench": "Measure, and compare with the reference figures.",
+    "sim": "Live through simulated pools: crashes, lies, losses, reorgs, and cheats.",
     "pools": "Serve a page that lists pools.",
     "config": "Tell every setting of a worker, and where its value comes from.",
     "version": "Tell the version.",
