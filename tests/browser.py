@@ -35,7 +35,8 @@ async def chromium() -> AsyncIterator[Browser]:
 class Visit:
     """One tab, which remembers whatever a page should not do: errors, and scripts that ran.
 
-    Wait with `wait_for_selector` (also `:text-is('…')`): our policy forbids `wait_for_function`.
+    Wait with `wait_for_selector` (also `:text-is('…')`): the policy of our pages forbids
+    `wait_for_function`.
     """
 
     def __init__(self, page: Page) -> None:

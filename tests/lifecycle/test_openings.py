@@ -135,7 +135,8 @@ class Market(RuleBasedStateMachine):
         before = wants_worker(task, START)
         self.after(task, facts[what])
         after = self.tasks[task.id]
-        if what in ("lost", "fail", "abort") and after is not task and not before:
+        gone = what in ("lost", "fail", "abort") and after is not task and not before
+        if gone and not after.status.over:
             others = [r for r in after.replicates.values() if r.worker != worker]
             if not others:
                 assert self.openings.wants(task.id), "replaced at once"
