@@ -43,6 +43,7 @@ async def test_assignments(options: Options) -> None:
 
 async def test_pushes(options: Options) -> None:
     found = figures(await push_latency.run(options))
+    assert found["troubles, 20 waiting"] == 0, "nobody has a task before it is dropped"
     assert 0 < found["push, median, 20 waiting"] <= found["push, p99, 20 waiting"]
 
 

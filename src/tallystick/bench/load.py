@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import math
 import os
 import random
 import resource
@@ -167,7 +168,10 @@ async def pushes(job: dict[str, Any]) -> Measured:
         given.put_nowait(time.perf_counter())
 
     waiting = [loop.create_task(wait(number, token)) for number, token in enumerate(others)]
-    await asyncio.sleep(job["settle"])
+    for _ in range(math.ceil(job["settle"])):
+        await asyncio.sleep(1.0)  # and the holder lives, or its tasks would be given away
+        await link.answer(request("POST", "/workers/ping", holder))
+    found.troubles += given.qsize()
     with Stopwatch(found, job["process"]):
         for task in held:
             body = json.dumps({"status": "ABORTED", "details": {"cause": "UNKNOWN"}}).encode()

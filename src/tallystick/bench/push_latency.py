@@ -30,6 +30,8 @@ async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
                 found = await measure(job | {"count": pushes, "settle": settle}, running)
                 for name, part in (("median", 0.5), ("p99", 0.99)):
                     rows.append(_row(size, name, 1000 * percentile(found["times"], part)))
+                troubles = f"  troubles, {size} waiting"
+                rows.append(Row(what=troubles, figure=found["troubles"], unit=""))
                 each = 1000 * (running.cpu - before) / (pushes + len(tokens))
                 what = f"  processor time a push or demand, {size} waiting"
                 rows.append(Row(what=what, figure=each, unit="ms"))
