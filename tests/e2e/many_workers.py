@@ -122,8 +122,8 @@ async def trial(workers: int, count: int, executor: str, patience: float) -> dic
                     group.start_soon(killed, lab, name, tasks[: count // 2], figures)
                 await all_over(lab, tasks, patience)
             ended = time.monotonic()
-            group.cancel_scope.cancel()
             found = await outcome(lab, tasks, liars)
+            group.cancel_scope.cancel()
     return found | {
         "workers": workers,
         "liars": len(liars),
