@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,9 @@ def answering(home: JoinHome, name: str) -> Iterator[None]:
             self.wfile.write(json.dumps({"answer": {"state": "working"}}).encode() + b"\n")
 
     path = home.root / "work" / name / "control.sock"
-    here = os.path.relpath(path)  # a path of a socket has to be short
-    with socketserver.ThreadingUnixStreamServer(here, Answer) as server:
+    with chdir(path.parent):  # a path of a socket has to be short
+        server = socketserver.ThreadingUnixStreamServer(path.name, Answer)
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield
@@ -292,8 +293,10 @@ def test_a_program_that_runs_is_not_removed(home: JoinHome):
     program = home.root / "program-used" / "bin"
     program.mkdir(parents=True)
     (program / "python").symlink_to(sys.executable)
-    words = [str(program / "python"), "-c", "input()", "worker", "start"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    words = [str(program / "python"), "-c", "input(0)", "worker", "start"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"0"  # it runs, so the system can tell its words
         home.tidy()
         kept = program.exists()
         assert process.stdin is not None

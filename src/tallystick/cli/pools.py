@@ -34,7 +34,7 @@ Every = Annotated[
 
 def attach(program: typer.Typer) -> None:
     """Add `tally pools`."""
-    group = typer.Typer(help="List pools on a page.", no_args_is_help=True)
+    group = typer.Typer(help="Serve a page that lists pools.", no_args_is_help=True)
 
     @group.callback()
     def _only_a_group() -> None: ...
