@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tallystick.chain.abi import quantity
 from tallystick.chain.answers import RpcError
-from tallystick.chain.queries import registered
+from tallystick.chain.queries import Query, registered
 from tallystick.devnet.explorer.chain_pages import as_hash
 from tallystick.devnet.explorer.explorer import ROWS, Explorer, NotThere, Page, number
+from tallystick.devnet.explorer.index import Entry
 from tallystick.poco.deal import Deal
 from tallystick.poco.values import Address, DealId, TaskId
+
+Id = TypeVar("Id")
+Found = TypeVar("Found")
 
 _TASKS: Final = 100
 """Tasks of a deal that are shown."""
@@ -102,17 +106,27 @@ async def deals(explorer: Explorer, request: Request) -> Response:
     made = chain.from_iterable(
         ((each, deal) for deal in each.deals) for each in explorer.index.newest()
     )
-    entries = list(islice(made, skip, skip + ROWS + 1))
-    found = await explorer.hub.together(
-        *(explorer.hub.queries.deal(deal) for _, deal in entries[:ROWS])
-    )
-    rows = zip((each for each, _ in entries), found, strict=False)
+    rows, later = await _rows(explorer, made, explorer.hub.queries.deal, skip)
     return explorer.show(
         request,
         "deals.html",
-        deals=[(each, deal) for each, deal in rows if deal is not None],
-        later=skip + ROWS if len(entries) > ROWS else None,
+        deals=rows,
+        later=later,
     )
+
+
+async def _rows(
+    explorer: Explorer,
+    made: Iterable[tuple[Entry, Id]],
+    question: Callable[[Id], Query[Found | None]],
+    skip: int,
+) -> tuple[list[tuple[Entry, Found]], int | None]:
+    """A page of what transactions made, as the chain has it now, and where the next begins."""
+    entries = list(islice(made, skip, skip + ROWS + 1))
+    found = await explorer.hub.together(*(question(each) for _, each in entries[:ROWS]))
+    rows = zip((each for each, _ in entries), found, strict=False)
+    later = skip + ROWS if len(entries) > ROWS else None
+    return [(each, subject) for each, subject in rows if subject is not None], later
 
 
 async def deal(explorer: Explorer, request: Request) -> Response:
@@ -144,16 +158,12 @@ async def tasks(explorer: Explorer, request: Request) -> Response:
     began = chain.from_iterable(
         ((each, task) for task in each.tasks) for each in explorer.index.newest()
     )
-    entries = list(islice(began, skip, skip + ROWS + 1))
-    found = await explorer.hub.together(
-        *(explorer.hub.queries.task(task) for _, task in entries[:ROWS])
-    )
-    rows = zip((each for each, _ in entries), found, strict=False)
+    rows, later = await _rows(explorer, began, explorer.hub.queries.task, skip)
     return explorer.show(
         request,
         "tasks.html",
-        tasks=[(each, task) for each, task in rows if task is not None],
-        later=skip + ROWS if len(entries) > ROWS else None,
+        tasks=rows,
+        later=later,
     )
 
 
