@@ -317,3 +317,9 @@ def versions(lock: str) -> dict[str, str]:
         normal(n): v
         for n, v in re.findall(r"^([\w.\[\]-]+)==([\w.]+)", path.read_text(), re.MULTILINE)
     }
+
+
+def test_each_module_of_tests_has_a_name_of_its_own():
+    """pytest takes them by their base name."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from tallystick.devnet.market import Market, MarketOptions, running
 from tallystick.devnet.overhead import AT_ONCE, CLASSIC, acts_ms, job_seconds
 from tallystick.devnet.places import password_in
 from tallystick.poco.params import DealParams, encode_params
+from tallystick.poco.values import TaskId
 from tallystick.requester import task_api
 from tallystick.requester.assets import app_order, dataset_order
 from tallystick.requester.buy import Purchase, buy
@@ -37,6 +38,8 @@ _LEAST_BLOCKS = {CLASSIC_PATH: 4.0, ONE_CALL: 2.0}
 """What the protocol needs: initialize, contribute, reveal, finalize; or initialize, finish."""
 MODES = {"1 s blocks": 1, "automine": 0}
 
+_WRITTEN_S = 5.0
+"""How long a time may wait for the commit that it rides on."""
 _TASKS = 10
 _APP = "digits"
 
@@ -87,7 +90,7 @@ async def _on(path: str, mode: str, work: Path, count: int) -> list[Sample]:
         classic=classic,
     )
     async with running(wanted, _silent) as market:
-        return await _measure(market, count)
+        return await _measure(market, PATHS[path], count)
 
 
 def _silent(sentence: str) -> None:
@@ -149,11 +152,11 @@ def _row(what: str, figure: float, unit: str, limit: float) -> Row:
     return Row(what=what, figure=figure, unit=unit, reference=limit, against="our promise")
 
 
-async def _measure(market: Market, count: int) -> list[Sample]:
+async def _measure(market: Market, acts: Sequence[str], count: int) -> list[Sample]:
     async with open_session(market.place) as session:
         wallet = Wallet.load(market.keystores["requester"], password_in(market.password_file))
         await _until_a_worker_waits(session)
-        samples = [await _sample(market, session, wallet) for _ in range(count + 1)]
+        samples = [await _sample(market, session, wallet, acts) for _ in range(count + 1)]
     return samples[1:]
 
 
@@ -163,7 +166,9 @@ async def _until_a_worker_waits(session: Session) -> None:
             await anyio.sleep(0.1)
 
 
-async def _sample(market: Market, session: Session, wallet: Wallet) -> Sample:
+async def _sample(
+    market: Market, session: Session, wallet: Wallet, expected: Sequence[str]
+) -> Sample:
     bought = await _buy(market, session, wallet)
     (task,), began = bought.tasks, time.monotonic()
     await follow(session, task, bought.deal, lambda news: None)
@@ -173,12 +178,23 @@ async def _sample(market: Market, session: Session, wallet: Wallet) -> Sample:
     assert money.block is not None
     busy = int(seconds // market.block_time) if market.block_time else 0
     return Sample(
-        acts=await acts_ms(market.data, task),
+        acts=await _acts(market, task, expected),
         blocks=money.block - bought.block - busy,
         job=seconds,
         seconds=ended - began,
         gas=await _gas(session, bought.block, money.block),
     )
+
+
+async def _acts(market: Market, task: TaskId, expected: Sequence[str]) -> dict[str, float]:
+    """The times of the `expected` acts, or of those that are known after a while: a journal
+    takes a time in with its next commit, which may come after the end of the task."""
+    known: dict[str, float] = {}
+    with anyio.move_on_after(_WRITTEN_S):
+        while not set(expected) <= known.keys():
+            known = await acts_ms(market.data, task)
+            await anyio.sleep(0.05)
+    return known
 
 
 async def _gas(session: Session, first: int, last: int) -> int:
