@@ -54,6 +54,7 @@ PasswordFile = Annotated[
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool create` and `tally pool policy`."""
     group.command("create")(create)
     group.command("policy")(policy)
 

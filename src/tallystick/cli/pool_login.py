@@ -16,6 +16,7 @@ from tallystick.wire.auth import TOKEN_LIFE
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool login`."""
     group.command("login")(login)
 
 

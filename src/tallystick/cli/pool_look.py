@@ -14,6 +14,7 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="So many, the newest;
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool status` and the lists of workers, tasks and deals."""
     group.command("status")(status)
     group.command("workers")(workers)
     group.command("tasks")(tasks)

@@ -16,6 +16,7 @@ from tallystick.scheduler.admin_backup import MEMORY
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool backup` and `tally pool restore`."""
     group.command("backup")(backup)
     group.command("restore")(restore)
 

@@ -19,6 +19,7 @@ orders = typer.Typer(
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool orders`."""
     group.add_typer(orders, name="orders")
 
 

@@ -22,6 +22,7 @@ _LOOK = 0.5
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool block`, `unblock` and `drain`."""
     group.command("block")(block)
     group.command("unblock")(unblock)
     group.command("drain")(drain)

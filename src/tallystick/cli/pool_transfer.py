@@ -17,6 +17,7 @@ from tallystick.scheduler.transfer_files import FolderStore
 
 
 def attach(group: typer.Typer) -> None:
+    """Add `tally pool export` and `tally pool import`."""
     group.command("export")(export)
     group.command("import")(take_over)
 

@@ -75,7 +75,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files in --out.")]
 class Show(Protocol):
     """Follows a task to its end, for somebody who looks."""
 
-    async def __call__(self, purchase: Purchase, task: TaskId, *, out: Path) -> Ending: ...
+    async def __call__(self, purchase: Purchase, task: TaskId, *, out: Path) -> Ending:
+        """How `task` ended; its result is below `out` when it has one."""
+        ...
 
 
 def attach(program: typer.Typer) -> None:

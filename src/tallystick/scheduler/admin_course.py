@@ -37,6 +37,7 @@ class Helm:
 
     @property
     def ending(self) -> bool:
+        """Whether the scheduler works towards its end."""
         return self.course is not Course.WORKING
 
     def begins(self, task: Task) -> bool:

@@ -79,6 +79,7 @@ class Admission:
         return sorted(self._blocked.values(), key=lambda each: each.since)
 
     def is_blocked(self, wallet: Address) -> bool:
+        """Whether `wallet` gets no work, by the operator's word."""
         return wallet in self._blocked
 
     def require_listed(self, wallet: Address) -> None:

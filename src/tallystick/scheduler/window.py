@@ -27,17 +27,27 @@ class Offer(Protocol):
     """One signed order that can still be used."""
 
     @property
-    def hash(self) -> Hash: ...
+    def hash(self) -> Hash:
+        """By which the hub knows it."""
+        ...
+
     @property
-    def order(self) -> WorkerpoolOrder: ...
+    def order(self) -> WorkerpoolOrder:
+        """What was signed."""
+        ...
+
     @property
-    def remaining(self) -> int: ...
+    def remaining(self) -> int:
+        """Tasks that it can still be used for."""
+        ...
 
 
 class Shelf(Protocol):
     """Where the pool keeps its signed orders."""
 
-    def on_offer(self) -> Sequence[Offer]: ...
+    def on_offer(self) -> Sequence[Offer]:
+        """Those that requesters may match."""
+        ...
 
 
 class EmptyShelf:

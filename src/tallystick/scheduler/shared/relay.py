@@ -34,6 +34,7 @@ class Relay:
         self._travels = _TRAVELS | {instance.lower().encode()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer here, or with what the owner of the task answered; 503 when it is silent."""
         about = _ABOUT_A_TASK.match(scope["path"]) if scope["type"] == "http" else None
         if about is None or self._owns(about[1]):
             await self._app(scope, receive, send)

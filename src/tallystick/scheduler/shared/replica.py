@@ -41,7 +41,9 @@ class SharedFacts(Protocol):
         stream: str | None = None,
         *,
         shards: Collection[int] | None = None,
-    ) -> Iterable[Entry[Fact]]: ...
+    ) -> Iterable[Entry[Fact]]:
+        """Entries numbered over `after`, oldest first; of a stream, of some shards, or all."""
+        ...
 
 
 class Replica:
