@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallystick.bench.pool_lab import (
-    QUICK,
-    SIZES,
-    Running,
-    aside,
-    lab,
-    measure,
-    percentile,
-    scheduler,
-    stores,
-)
-from tallystick.bench.report import Options, Report, Row
+from tallystick.bench.pool_lab import Found, aside, lab, loaded, percentile, sizes, stores
+from tallystick.bench.report import Options, Report, Row, Sized
 
 NAME = "assignments"
 SUMMARY = "assignments a second: request, stake check, signature, durable commit, answer"
@@ -30,21 +20,14 @@ _TASKS = 3_000
 async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     """Give away at least one task to each of so many workers, on 50 connections."""
     rows = []
-    sizes = only or (QUICK if options.quick else SIZES)
     for store in stores():
         async with lab(options.work / store, store) as place:
-            for size in sizes:
-                wallets = await aside(place.workers, size)
+            for size in sizes(options, only):
                 count = size if options.quick else max(size, _TASKS)
                 await aside(place.tasks, count)
-                with scheduler(place) as running:
-                    job: dict[str, Any] = {
-                        "kind": "assignments",
-                        "tokens": place.tokens(wallets),
-                    }
-                    job |= {"count": count, "links": min(_LINKS, count)}
-                    found = await measure(job, running)
-                    rows += _rows(f"{size} workers, {store}", found, running)
+                job: dict[str, Any] = {"kind": "assignments", "count": count}
+                found = await loaded(place, size, job | {"links": min(_LINKS, count)})
+                rows += _rows(Sized(size=size, of=f"workers, {store}"), found)
     notes = (
         "One assignment is an HTTP request of a worker, its stake and gas read since the last"
         " block (1 s), a signed authorization, a commit with full sync, and the answer.",
@@ -55,27 +38,13 @@ async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     return Report(bench=NAME, rows=tuple(rows), notes=notes)
 
 
-def _rows(of: str, found: dict[str, Any], running: Running) -> list[Row]:
-    asked = len(found["times"])
-    made = asked - found["troubles"]
+def _rows(at: Sized, found: Found) -> list[Row]:
+    made = len(found.times) - found.troubles
+    rate, each = made / found.seconds, 1000 * found.cpu / max(1, made)
     return [
-        Row(
-            what=f"assignments a second, {of}",
-            figure=made / found["seconds"],
-            unit="/s",
-            reference=LEAST,
-            against="our promise",
-        ),
-        Row(what=f"  refused, {of}", figure=found["troubles"], unit=""),
-        Row(
-            what=f"  processor time each, {of}",
-            figure=1000 * found["cpu"] / max(1, made),
-            unit="ms",
-        ),
-        Row(
-            what=f"  answer, p99, {of}",
-            figure=1000 * percentile(found["times"], 0.99),
-            unit="ms",
-        ),
-        Row(what=f"  memory, {of}", figure=running.resident, unit="MiB"),
+        at.row("assignments a second", rate, "/s", reference=LEAST, against="our promise"),
+        at.row("  refused", found.troubles, ""),
+        at.row("  processor time each", each, "ms"),
+        at.row("  answer, p99", percentile(found.times, 0.99), "ms"),
+        at.row("  memory", found.resident, "MiB"),
     ]

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx2
 
 from tallystick.bench.pool_lab import Lab, aside, lab, scheduler
-from tallystick.bench.report import Options, Report, Row
+from tallystick.bench.report import Options, Report, Row, Sized
 
 NAME = "dashboard"
 SUMMARY = "bytes, first paint and server time of the pool's pages, by workers and tasks"
@@ -84,43 +84,31 @@ async def _pages(
     place: Lab, size: int, worker: str, options: Options, paints: bool
 ) -> list[Row]:
     url, rows = f"http://127.0.0.1:{place.config.port}", list[Row]()
+    at = Sized(size=size, of="workers")
     pages = {name: path.format(worker=worker) for name, path in _PAGES.items()}
     async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
         for name, path in pages.items():
             if (await http.get(path)).status_code != 200:
                 continue
-            rows += await _served(http, f"{name}, {size} workers", path)
+            rows += await _served(http, name, path, at)
     if paints:
         async with _chromium() as browser:
             for name, path in {**pages, _PLAIN: "/version"}.items():
-                times = options.repeat or _PAINTS
+                times = options.samples(_PAINTS)
                 took = [await _paint(browser, url + path) for _ in range(times)]
-                rows.append(
-                    Row(
-                        what=f"first paint, {name}, {size} workers",
-                        figure=median(took),
-                        unit="ms",
-                        reference=PAINT,
-                        against="our goal",
-                    )
-                )
+                what, goal = f"first paint, {name}", "our goal"
+                rows.append(at.row(what, median(took), "ms", reference=PAINT, against=goal))
     return rows
 
 
-async def _served(http: httpx2.AsyncClient, what: str, path: str) -> list[Row]:
+async def _served(http: httpx2.AsyncClient, name: str, path: str, at: Sized) -> list[Row]:
     kept = [await _view(http, path) for _ in range(_VIEWS)]
     anew = [await _view(http, f"{path}?view={number}") for number in range(_VIEWS)]
-    weight = Row(
-        what=f"weight, {what}",
-        figure=await _weight(http, path) / 1024,
-        unit="KiB",
-        reference=WEIGHT,
-        against="our limit",
-    )
+    weight, limit = await _weight(http, path) / 1024, "our limit"
     return [
-        weight,
-        Row(what=f"  server time, kept, {what}", figure=median(kept), unit="ms"),
-        Row(what=f"  server time, made anew, {what}", figure=median(anew), unit="ms"),
+        at.row(f"weight, {name}", weight, "KiB", reference=WEIGHT, against=limit),
+        at.row(f"  server time, kept, {name}", median(kept), "ms"),
+        at.row(f"  server time, made anew, {name}", median(anew), "ms"),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from tallystick.bench.report import Options, Report, Row
+from tallystick.bench.report import Options, Report, promised
 
 NAME = "first-task"
 SUMMARY = "seconds from `tally up` to the first paid task, everything downloaded before"
@@ -25,22 +25,18 @@ _RUNS = 3
 
 async def run(options: Options) -> Report:
     """Whole programs: a market that is new each time, then one that goes on."""
-    count = options.repeat or _RUNS
+    count = options.samples(_RUNS)
     new = [await _up(options.work / f"new-{n}") for n in range(count + 1)][1:]
     again = [await _up(options.work / "new-0") for _ in range(count)]
     rows = (
-        _row("a new market, median", median(new)),
-        _row("a market that goes on, median", median(again)),
+        promised("a new market, median", median(new), "s", LIMIT),
+        promised("a market that goes on, median", median(again), "s", LIMIT),
     )
     notes = (
         f"{count} runs of `tally up --once` each, after one to warm up; the time from the start"
         " of the program to its end, without the time that the job ran.",
     )
     return Report(bench=NAME, rows=rows, notes=notes)
-
-
-def _row(what: str, seconds: float) -> Row:
-    return Row(what=what, figure=seconds, unit="s", reference=LIMIT, against="our promise")
 
 
 async def _up(data: Path) -> float:

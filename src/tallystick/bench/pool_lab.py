@@ -20,6 +20,7 @@ import anyio
 from anyio import to_thread
 
 from tallystick.bench.load import processor_time
+from tallystick.bench.report import Options, silent
 from tallystick.devnet.console import Console
 from tallystick.devnet.market import MarketOptions, running
 from tallystick.devnet.places import Places
@@ -179,7 +180,7 @@ async def lab(folder: Path, store: str = FILES) -> AsyncIterator[Lab]:
     books of the pool, where it keeps them on one."""
     wanted = MarketOptions(data=folder / "market", workers=1, block_time=1)
     with _server() if store == SERVER else nullcontext("") as database:
-        async with running(wanted, _silent, _the_chain) as market:
+        async with running(wanted, silent, _the_chain) as market:
             settings = Places(market.data).config("scheduler")
             config = load(settings, SchedulerConfig)
             yield Lab(
@@ -192,10 +193,6 @@ def _server() -> Iterator[str]:
     """The URL of a database with the tables of a pool, on a server of its own."""
     with Server() as running_server:
         yield running_server.ready_database()
-
-
-def _silent(sentence: str) -> None:
-    """The market's sentences are not part of the report."""
 
 
 def _the_chain(plan: Plan, console: Any, memory: Any) -> list[Service]:
@@ -232,6 +229,34 @@ def _until_ready(process: subprocess.Popen[bytes], port: int, began: float, log:
     raise RuntimeError(f"The scheduler is not ready: {log.read_text()[-2000:]}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the load generator measured, and what it cost the scheduler."""
+
+    seconds: float
+    times: list[float]
+    """Seconds that each answer took."""
+    late: list[float]
+    """Seconds that each request left later than it was due."""
+    troubles: int
+    """Answers that were not as they should be."""
+    cpu: float
+    """Seconds of processor time of the scheduler while answers were timed."""
+    whole_cpu: float
+    """The same, from its start on."""
+    resident: float
+    """MiB of the scheduler in the end."""
+
+
+async def loaded(place: Lab, workers: int, job: dict[str, Any]) -> Found:
+    """Start the pool's scheduler before so many more workers, and have the job done by them."""
+    tokens = place.tokens(await aside(place.workers, workers))
+    with scheduler(place) as running:
+        before = running.cpu
+        found = await measure(job | {"tokens": tokens}, running)
+        return Found(**found, whole_cpu=running.cpu - before, resident=running.resident)
+
+
 async def measure(job: dict[str, Any], running: Running) -> dict[str, Any]:
     """What the load generator, another process, measured."""
     whole = job | {"port": running.port, "process": running.process.pid}
@@ -242,15 +267,20 @@ async def measure(job: dict[str, Any], running: Running) -> dict[str, Any]:
     return found
 
 
+def sizes(options: Options, only: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """The sizes to measure: those named, or all, or a small one to see that it runs."""
+    return only or (QUICK if options.quick else SIZES)
+
+
 def stores() -> tuple[str, ...]:
     """Where a pool can keep its books on this machine."""
     return (FILES,) if why_not() else (FILES, SERVER)
 
 
 def percentile(times: list[float], part: float) -> float:
-    """The value below which `part` of `times` lie."""
+    """The value below which `part` of `times` lie, in milliseconds for seconds."""
     ranked = sorted(times)
-    return ranked[min(len(ranked) - 1, int(part * len(ranked)))]
+    return 1000 * ranked[min(len(ranked) - 1, int(part * len(ranked)))]
 
 
 async def aside(work: Any, *args: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tallystick.bench.pool_lab import QUICK, SIZES, aside, lab, measure, percentile, scheduler
-from tallystick.bench.report import Options, Report, Row
+from typing import Any
+
+from tallystick.bench.pool_lab import Found, aside, lab, loaded, percentile, sizes
+from tallystick.bench.report import Options, Report, Row, Sized
 
 NAME = "push-latency"
 SUMMARY = "milliseconds from a dropped replicate to the next worker that has it"
@@ -17,24 +19,14 @@ _EACH = 0.003
 
 async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     """One worker drops task after task; at the end of the run so many others still wait."""
-    rows, pushes = [], options.repeat or _PUSHES
-    sizes = only or (QUICK if options.quick else SIZES)
+    rows, pushes = [], options.samples(_PUSHES, quick=20)
     async with lab(options.work) as place:
-        for size in sizes:
-            tokens = place.tokens(await aside(place.workers, size + pushes + 1))
+        for size in sizes(options, only):
+            workers = size + pushes + 1
             await aside(place.tasks, pushes)
-            with scheduler(place) as running:
-                before = running.cpu
-                job = {"kind": "pushes", "tokens": tokens}
-                settle = 1.0 + _EACH * len(tokens)
-                found = await measure(job | {"count": pushes, "settle": settle}, running)
-                for name, part in (("median", 0.5), ("p99", 0.99)):
-                    rows.append(_row(size, name, 1000 * percentile(found["times"], part)))
-                troubles = f"  troubles, {size} waiting"
-                rows.append(Row(what=troubles, figure=found["troubles"], unit=""))
-                each = 1000 * (running.cpu - before) / (pushes + len(tokens))
-                what = f"  processor time a push or demand, {size} waiting"
-                rows.append(Row(what=what, figure=each, unit="ms"))
+            job: dict[str, Any] = {"kind": "pushes", "count": pushes}
+            found = await loaded(place, workers, job | {"settle": 1.0 + _EACH * workers})
+            rows += _rows(Sized(size=size, of="waiting"), found, pushes + workers)
     notes = (
         f"{pushes} pushes: a worker drops its replicate, and the next in line is called, its"
         " stake and gas are read, the assignment is signed and made durable, and it is told.",
@@ -43,11 +35,16 @@ async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     return Report(bench=NAME, rows=tuple(rows), notes=notes)
 
 
-def _row(size: int, name: str, figure: float) -> Row:
-    return Row(
-        what=f"push, {name}, {size} waiting",
-        figure=figure,
-        unit="ms",
-        reference=LIMIT,
-        against="our promise for p99 at 1,000",
-    )
+def _rows(at: Sized, found: Found, served: int) -> list[Row]:
+    against = "our promise for p99 at 1,000"
+    each = 1000 * found.whole_cpu / served
+    return [
+        at.row(
+            "push, median", percentile(found.times, 0.5), "ms", reference=LIMIT, against=against
+        ),
+        at.row(
+            "push, p99", percentile(found.times, 0.99), "ms", reference=LIMIT, against=against
+        ),
+        at.row("  troubles", found.troubles, ""),
+        at.row("  processor time a push or demand", each, "ms"),
+    ]

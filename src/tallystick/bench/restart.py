@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from tallystick.bench.pool_lab import QUICK, SIZES, aside, lab, scheduler
-from tallystick.bench.report import Options, Report, Row
+from tallystick.bench.pool_lab import aside, lab, scheduler, sizes
+from tallystick.bench.report import Options, Report, Row, Sized
 
 NAME = "restart"
 SUMMARY = "seconds until a scheduler answers again, by its unfinished tasks"
@@ -18,17 +18,17 @@ _RUNS = 3
 async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     """Start the same scheduler with more and more tasks that each have a worker."""
     rows, had = [], 0
-    sizes = only or (QUICK if options.quick else SIZES)
     async with lab(options.work) as place:
         (holder,) = await aside(place.workers, 1)
-        for size in sizes:
+        for size in sizes(options, only):
             await aside(lambda more: place.tasks(more, holder=holder), size - had)
             had = size
             starts = []
-            for _ in range(options.repeat or _RUNS):
+            for _ in range(options.samples(_RUNS)):
                 with scheduler(place) as running:
                     starts.append((running.ready, running.cpu, running.resident))
-            rows += _rows(size, [median(part) for part in zip(*starts, strict=True)])
+            found = [median(part) for part in zip(*starts, strict=True)]
+            rows += _rows(Sized(size=size, of="tasks"), found)
     notes = (
         "From the start of the process to its first answer over HTTP; each task has a deal, is"
         " open, and has one replicate.",
@@ -36,16 +36,11 @@ async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     return Report(bench=NAME, rows=tuple(rows), notes=notes)
 
 
-def _rows(size: int, found: list[float]) -> list[Row]:
+def _rows(at: Sized, found: list[float]) -> list[Row]:
     ready, cpu, resident = found
+    against = "our promise for 10,000"
     return [
-        Row(
-            what=f"exec to ready, {size} tasks",
-            figure=ready,
-            unit="s",
-            reference=LIMIT,
-            against="our promise for 10,000",
-        ),
-        Row(what=f"  processor time, {size} tasks", figure=cpu, unit="s"),
-        Row(what=f"  resident memory, {size} tasks", figure=resident, unit="MiB"),
+        at.row("exec to ready", ready, "s", reference=LIMIT, against=against),
+        at.row("  processor time", cpu, "s"),
+        at.row("  resident memory", resident, "MiB"),
     ]

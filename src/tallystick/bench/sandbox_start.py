@@ -8,15 +8,17 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio.to_thread
 
+from tallystick.bench import others
 from tallystick.bench.report import Options, Report, Row
 from tallystick.examples.layout import write_image, write_layer
 from tallystick.examples.runtime import runtime_tree
@@ -30,6 +32,8 @@ SUMMARY = "A job that does nothing, by each container runtime, beside plain `doc
 _SAMPLES = 15
 _MIB = 1 << 20
 _COMMAND = ("python3", "-I", "-S", "-c", "pass")
+_NOTHING = ("true",)
+_DOCKER, _SRUN = "docker run", "srun"
 _LIMITS = Limits(time=60, memory=256 * _MIB, cpus=1, pids=64, disk=64 * _MIB)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _REPOSITORY = "tallystick/nothing"
@@ -37,36 +41,53 @@ _WAYS = (*product(KNOWN, (True,)), *product(("runc", "crun", GVISOR), (False,)))
 """Runtimes, with a user namespace, and those that can do without one."""
 
 
+Srun: TypeAlias = Callable[[Sequence[str]], float]
+"""Gives the seconds that `srun` takes with a command."""
+
+
 async def run(options: Options) -> Report:
     """Measure every runtime that works here, in turns, so that all see the same load."""
-    samples = options.repeat or _SAMPLES
+    samples = options.samples(_SAMPLES)
     image_folder = options.work / "image"
     digest = await anyio.to_thread.run_sync(_build, image_folder)
-    with _served(image_folder) as registry:
+    with ExitStack() as stack:
+        registry = stack.enter_context(_served(image_folder))
+        stack.enter_context(others.docker())
+        slurm = _slurm(options.work / "slurm", stack)
         image = ImageRef(registry, _REPOSITORY, "1", digest)
         async with _executors(options.work) as (executors, unfit):
             for executor in executors.values():
                 await executor.fetch(image, time_limit=120)
-            times = await _measure(executors, image, options.work, samples)
-    plain = _milliseconds(times.pop("docker run", []))
-    rows = tuple(
-        Row(
-            what=f"start to end, {name}",
-            figure=_milliseconds(seconds) or 0.0,
-            unit="ms",
-            reference=plain,
-            against="docker run --rm --network none" if plain else "",
-        )
-        for name, seconds in times.items()
-    )
+            times = await _measure(executors, image, options.work, samples, slurm)
     notes = (
         f"median of {samples}, one at a time; the job is `{' '.join(_COMMAND)}`",
         "all limits set, output on a disk of its own where the runtime can have one",
         "Docker has a user namespace only where its daemon maps users, bubblewrap always",
+        "srun: a command that does nothing, without a container, on a cluster of one node",
         *unfit,
-        *(() if plain else ("there is no docker to compare with",)),
     )
-    return Report(bench=NAME, rows=rows, notes=notes)
+    return Report(bench=NAME, rows=tuple(_rows(times, slurm)), notes=notes)
+
+
+def _slurm(folder: Path, stack: ExitStack) -> Srun | str:
+    """A cluster to compare with, or why there is none."""
+    try:
+        return stack.enter_context(others.srun(folder))
+    except others.NotHere as reason:
+        return str(reason)
+
+
+def _rows(times: dict[str, list[float]], slurm: Srun | str) -> Iterator[Row]:
+    plain = _milliseconds(times.pop(_DOCKER, []))
+    against = "docker run --rm --network none" if plain else ""
+    for name, seconds in times.items():
+        what, figure = f"start to end, {name}", _milliseconds(seconds)
+        yield Row(what=what, figure=figure, unit="ms", reference=plain, against=against)
+    missing = "not here: no Docker daemon answers and none can be started"
+    what, why = "start to end, docker run alone", against or missing
+    yield Row(what=what, figure=plain, unit="ms", reference=plain, against=why)
+    if isinstance(slurm, str):
+        yield Row(what=f"start to end, {_SRUN}", figure=None, unit="ms", against=slurm)
 
 
 def _milliseconds(seconds: list[float]) -> float | None:
@@ -147,7 +168,11 @@ def _namespace(executor: Executor) -> str:
 
 
 async def _measure(
-    executors: dict[str, Executor], image: ImageRef, work: Path, samples: int
+    executors: dict[str, Executor],
+    image: ImageRef,
+    work: Path,
+    samples: int,
+    slurm: Srun | str,
 ) -> dict[str, list[float]]:
     """Seconds of each run, by what ran it."""
     times: dict[str, list[float]] = {label: [] for label in executors}
@@ -161,7 +186,10 @@ async def _measure(
             times[label].append(await _one(executor, image, work, name))
         if compare:
             seconds = await anyio.to_thread.run_sync(plain)
-            times.setdefault("docker run", []).append(seconds)
+            times.setdefault(_DOCKER, []).append(seconds)
+        if not isinstance(slurm, str):
+            seconds = await anyio.to_thread.run_sync(slurm, _NOTHING)
+            times.setdefault(_SRUN, []).append(seconds)
     if compare:
         forget = partial(_docker, "rmi", "--force", f"{image.name}@{image.digest}")
         await anyio.to_thread.run_sync(forget)

@@ -10,7 +10,7 @@ from statistics import median
 
 import anyio
 
-from tallystick.bench.report import Options, Report, Row
+from tallystick.bench.report import Options, Report, Row, promised, silent
 from tallystick.chain.wallet import Wallet
 from tallystick.devnet.market import Market, MarketOptions, running
 from tallystick.devnet.overhead import AT_ONCE, CLASSIC, acts_ms, job_seconds
@@ -63,7 +63,7 @@ class Sample:
 async def run(options: Options) -> Report:
     """Tasks with 1 s blocks, then with automine, on both paths; the first of each warms the
     market up."""
-    count = options.repeat or _TASKS
+    count = options.samples(_TASKS)
     rows: list[Row] = []
     for mode in MODES:
         both = {path: await _on(path, mode, options.work, count) for path in PATHS}
@@ -89,26 +89,22 @@ async def _on(path: str, mode: str, work: Path, count: int) -> list[Sample]:
         block_time=block_time,
         classic=classic,
     )
-    async with running(wanted, _silent) as market:
+    async with running(wanted, silent) as market:
         return await _measure(market, PATHS[path], count)
-
-
-def _silent(sentence: str) -> None:
-    """The market's sentences are not part of the report."""
 
 
 def _rows(samples: list[Sample], path: str, mode: str) -> list[Row]:
     totals, name = [sum(sample.acts.values()) for sample in samples], f"{path}, {mode}"
     rows = [
-        _row(f"own overhead, {name}, median", median(totals), "ms", LIMIT_MS),
-        _row(f"own overhead, {name}, worst", max(totals), "ms", LIMIT_MS),
+        promised(f"own overhead, {name}, median", median(totals), "ms", LIMIT_MS),
+        promised(f"own overhead, {name}, worst", max(totals), "ms", LIMIT_MS),
     ]
     for act in PATHS[path]:
         times = [sample.acts[act] for sample in samples if act in sample.acts]
         if times:
             rows.append(Row(what=f"  {act}, {name}", figure=median(times), unit="ms"))
     blocks = median([sample.blocks for sample in samples])
-    rows.append(_row(f"blocks, {name}, median", blocks, "blocks", LIMIT_BLOCKS))
+    rows.append(promised(f"blocks, {name}, median", blocks, "blocks", LIMIT_BLOCKS))
     rows.append(
         Row(
             what=f"blocks, {name}, median",
@@ -146,10 +142,6 @@ def _compared(both: Mapping[str, list[Sample]], mode: str) -> list[Row]:
             ),
         ]
     return rows
-
-
-def _row(what: str, figure: float, unit: str, limit: float) -> Row:
-    return Row(what=what, figure=figure, unit=unit, reference=limit, against="our promise")
 
 
 async def _measure(market: Market, acts: Sequence[str], count: int) -> list[Sample]:

@@ -19,7 +19,8 @@ from anyio import to_thread
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
-from tallystick.bench.report import Options, Report, Row
+from tallystick.bench import others
+from tallystick.bench.report import Options, Report, Row, promised, silent
 from tallystick.chain import keystore
 from tallystick.chain.wallet import STANDARD, Wallet
 from tallystick.devnet.market import MarketOptions, running
@@ -34,7 +35,7 @@ MEMORY, AMBITION, CPU, START = 70.0, 50.0, 0.2, 2.5
 """What we promise: MiB resident, better so many; percent of a core; seconds."""
 
 _RUNS = 3
-_WINDOW = 60.0
+_WINDOW, _QUICK_WINDOW = 30.0, 3.0
 """Seconds over which processor time is counted: a few signs of life and a few demands."""
 _SETTLE = 3.0
 """Seconds after the start before anything is counted."""
@@ -66,21 +67,44 @@ class Sample:
     """Percent of a core."""
 
 
-async def run(options: Options, window: float = _WINDOW) -> Report:
+async def run(options: Options, window: float = 0.0) -> Report:
     """Start real workers before a real market, with a wallet as strong as everybody's."""
+    window = window or (_QUICK_WINDOW if options.quick else _WINDOW)
     wanted = MarketOptions(data=options.work / "market", workers=1, block_time=1)
-    async with running(wanted, _silent, _without_workers) as market:
+    async with running(wanted, silent, _without_workers) as market:
         places = Places(market.data)
         await to_thread.run_sync(_strengthen, places)
         samples = [
             await _sample(places.config("worker-1"), window)
-            for _ in range(options.repeat or _RUNS)
+            for _ in range(options.samples(_RUNS))
         ]
-    return Report(bench=NAME, rows=tuple(_rows(samples)), notes=_notes(samples, window))
+    boinc = await to_thread.run_sync(_boinc, options.work / "boinc", window)
+    rows = (*_rows(samples), *_beside(samples, boinc))
+    return Report(bench=NAME, rows=rows, notes=_notes(samples, window))
 
 
-def _silent(sentence: str) -> None:
-    """The market's sentences are not part of the report."""
+def _boinc(folder: Path, window: float) -> tuple[float, float] | str:
+    """MiB and percent of a core of another network's client, or why they are not known."""
+    try:
+        return others.boinc_idle(folder, window)
+    except others.NotHere as reason:
+        return str(reason)
+
+
+def _beside(samples: list[Sample], boinc: tuple[float, float] | str) -> Iterator[Row]:
+    if isinstance(boinc, str):
+        what = "the BOINC client, idle: resident memory, processor"
+        yield Row(what=what, figure=None, unit="", against=boinc)
+        return
+    memory, cpu = boinc
+    yield Row(
+        what="resident memory, idle",
+        figure=median(sample.resident for sample in samples),
+        unit="MiB",
+        reference=memory,
+        against="the BOINC client without a project",
+    )
+    yield Row(what="the BOINC client, processor", figure=cpu, unit="%")
 
 
 def _without_workers(plan: Plan, console: Any, memory: Any) -> list[Service]:
@@ -162,7 +186,7 @@ def _told(pid: int, file: str) -> str:
 
 def _rows(samples: list[Sample]) -> Iterator[Row]:
     resident = median(sample.resident for sample in samples)
-    yield _row("resident memory, idle", resident, "MiB", MEMORY)
+    yield promised("resident memory, idle", resident, "MiB", MEMORY)
     yield Row(
         what="resident memory, idle",
         figure=resident,
@@ -174,15 +198,11 @@ def _rows(samples: list[Sample]) -> Iterator[Row]:
     yield Row(what="  of these not shared", figure=private, unit="MiB")
     peak = median(sample.peak for sample in samples)
     yield Row(what="peak, while the wallet is opened", figure=peak, unit="MiB")
-    yield _row("processor, share of a core", median(s.cpu for s in samples), "%", CPU)
-    yield _row("start to all set", median(s.start for s in samples), "s", START)
+    yield promised("processor, share of a core", median(s.cpu for s in samples), "%", CPU)
+    yield promised("start to all set", median(s.start for s in samples), "s", START)
     for part in samples[0].parts:
         figure = median(sample.parts.get(part, 0.0) for sample in samples)
         yield Row(what=f"  {part}", figure=figure, unit="s")
-
-
-def _row(what: str, figure: float, unit: str, limit: float) -> Row:
-    return Row(what=what, figure=figure, unit=unit, reference=limit, against="our promise")
 
 
 def _notes(samples: list[Sample], window: float) -> tuple[str, ...]:
