@@ -39,7 +39,7 @@ from tallystick.wire.scheduler import (
     StatusUpdate,
     WorkerModel,
 )
-from tallystick.wire.versions import told_to
+from tallystick.wire.versions import SCHEDULER, told_to
 
 if TYPE_CHECKING:
     from tallystick.scheduler.channel import TaskBooks
@@ -167,7 +167,9 @@ async def _config(
     """What the pool tells every worker. A v9 peer is told no range of versions, since it would
     take it for one version."""
     rule = told_to(program, desk.config.required_worker_version)
-    return _json(desk.config.model_copy(update={"required_worker_version": rule}))
+    answer = _json(desk.config.model_copy(update={"required_worker_version": rule}))
+    answer.headers[SCHEDULER] = __version__
+    return answer
 
 
 async def _chain(desk: TheDesk) -> Response:

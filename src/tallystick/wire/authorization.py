@@ -17,9 +17,10 @@ class Body(BaseModel):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
     )
 
-    def json_bytes(self) -> bytes:
-        """UTF-8 JSON with every field, nulls included, as the v9 peers write it."""
-        return self.model_dump_json(by_alias=True).encode()
+    def json_bytes(self, *without: str) -> bytes:
+        """UTF-8 JSON with every field but those `without` which the reader wants it, nulls
+        included, as the v9 peers write it."""
+        return self.model_dump_json(by_alias=True, exclude=set(without)).encode()
 
 
 class SignatureBody(Body):

@@ -1,8 +1,8 @@
 """The scheduler's REST interface to its workers: bodies and the worker's client.
 
-Routes and bodies are those of the v9 peers, to the field. Three things are ours: a demand may
-`wait` for work, `/replicates/facts` tells a worker from a cursor what the scheduler has
-decided about it, and a header names the process that speaks for a wallet. No peer uses them.
+Routes and bodies are those of the v9 peers, to the field. What is ours no peer uses: a demand
+may `wait` for work, `/replicates/facts` tells from a cursor what was decided, and two headers
+say which process speaks for a wallet, and that the scheduler is one of ours.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from pydantic import Field, ValidationError
 
 from tallystick import __version__
 from tallystick.engine import timing
-from tallystick.engine.errors import Refused, Unavailable, printable
+from tallystick.engine.errors import Refused, Unavailable
 from tallystick.engine.trust import Authority, trusting
 from tallystick.poco.values import Address, Hash, TaskId
 from tallystick.wire.auth import login_digest
 from tallystick.wire.authorization import Body, WorkerpoolAuthorization
+from tallystick.wire.excuses import told_reason
+from tallystick.wire.versions import SCHEDULER
 
 PATIENCE = 25.0
 """Seconds that a waiting request may be held open by the scheduler."""
@@ -32,6 +34,8 @@ NO_WORK = "x-no-work"
 
 INSTANCE = "x-tallystick-instance"
 """The header in which a worker of ours names its process: a wallet belongs to one of them."""
+
+_OURS = ("contribute_and_finalize", "digest_first")
 
 
 class PublicConfig(Body):
@@ -199,6 +203,8 @@ class SchedulerClient:
         """Why the last demand got nothing, in the scheduler's word; empty when it said none."""
         self.required_version = ""
         """Which workers the pool takes, as it said at the last login; empty: any."""
+        self.kin = True
+        """Whether the scheduler is one of ours, as far as it has told."""
         self.told_time = ""
         """The scheduler's clock at its last answer, as HTTP writes it."""
         self.successor = ""
@@ -237,7 +243,9 @@ class SchedulerClient:
 
     async def config(self) -> PublicConfig:
         """What the pool tells every worker."""
-        return self._read(PublicConfig, await self._ask("GET", "/workers/config"))
+        answer = await self._ask("GET", "/workers/config")
+        self.kin = SCHEDULER in answer.headers
+        return self._read(PublicConfig, answer)
 
     async def chain_config(self, url: str) -> ChainConfig:
         """The chain of the pool, from its configuration server at `url`."""
@@ -258,26 +266,27 @@ class SchedulerClient:
 
         Raises WalletInUse while another worker with this wallet is alive, unless `takeover`.
         """
-        await self._member(
+        await self.member(
             "POST",
             "/workers/register",
-            content=model.json_bytes(),
-            params={"takeover": "true"} if takeover else {},
+            content=model.json_bytes(*(() if self.kin else _OURS)),
+            params={"takeover": "true"} if takeover and self.kin else {},
         )
         self.successor = ""
 
     async def ping(self) -> str:
         """Tell that we live. The answer changes when the pool's configuration did."""
-        return (await self._member("POST", "/workers/ping")).text
+        return (await self.member("POST", "/workers/ping")).text
 
     async def leave(self) -> None:
         """Say goodbye. A scheduler of another make does not know the word, and need not."""
         with suppress(Refused):
-            await self._member("POST", "/workers/leave")
+            if self.kin:
+                await self.member("POST", "/workers/leave")
 
     async def demand(self, block: int, *, wait: float) -> OwnOffer | None:
         """Ask for a replicate, for up to `wait` seconds. Raises NotRegistered."""
-        answer = await self._member(
+        answer = await self.member(
             "GET", "/replicates/available", params={"blockNumber": block, "wait": wait}
         )
         if answer.status_code == 204:
@@ -288,7 +297,7 @@ class SchedulerClient:
     async def news(self, after: int, *, of: str, wait: float) -> PoolFeed:
         """What was decided about us past the cursor that process `of` gave us, waiting up to
         `wait` seconds for it."""
-        answer = await self._member(
+        answer = await self.member(
             "GET", "/replicates/facts", params={"after": after, "of": of, "wait": wait}
         )
         return self._read(PoolFeed, answer)
@@ -299,28 +308,29 @@ class SchedulerClient:
         Raises NotYet when it does not follow from what the scheduler knows of the task.
         """
         timing.sent(f"tell {update.status}")
-        answer = await self._member(
+        answer = await self.member(
             "POST", f"/replicates/{task}/updateStatus", content=update.json_bytes()
         )
         if answer.status_code == 202:
             raise NotYet(f"The scheduler cannot place {update.status} of {task} yet.")
         return answer.text.strip('"')
 
-    async def _member(self, verb: str, path: str, **request: Any) -> httpx2.Response:
-        """A request that needs a token; a refused token is renewed once."""
+    async def member(self, verb: str, path: str, **request: Any) -> httpx2.Response:
+        """A request that needs a token. A refused one is renewed, and once more: a v9 scheduler
+        may answer a login with a token that has expired."""
         if not self._token:
             await self._renew("")
-        for attempt in (1, 2):
+        for attempt in (1, 2, 3):
             token = self._token
             answer = await self._try(
                 verb, path, headers={"authorization": f"Bearer {token}"}, **request
             )
             if answer.status_code == 409:
-                self.successor = f"{_reason(answer)}."
+                self.successor = f"{told_reason(answer.content)}."
                 raise WalletInUse(self.successor)
             if answer.status_code != 401:
                 return _accepted(answer)
-            if attempt == 1:
+            if attempt < 3:
                 await self._renew(token)
         raise Unwelcome(f"The scheduler at {self.url} does not accept the token it gave us.")
 
@@ -376,21 +386,13 @@ class SchedulerClient:
         return answer
 
 
-def _reason(answer: httpx2.Response) -> str:
-    """Why we are refused, in the scheduler's words where it has any."""
-    told = answer.text
-    with suppress(ValueError, RecursionError, LookupError, TypeError):
-        told = str(answer.json()["message"])
-    words = printable(told).rstrip(". ")
-    return words or "the wallet is not on its list, or its signature was wrong"
-
-
 def _accepted(answer: httpx2.Response) -> httpx2.Response:
     path, status = answer.url.path, answer.status_code
     if answer.is_success:
         return answer
     if status in (401, 403):
-        raise Unwelcome(f"The scheduler refused us at {path} ({status}): {_reason(answer)}.")
+        why = told_reason(answer.content)
+        raise Unwelcome(f"The scheduler refused us at {path} ({status}): {why}.")
     if status == 412:
         raise NotRegistered("The scheduler does not know this worker: it has to register.")
     if status in (408, 425, 429) or answer.is_server_error:

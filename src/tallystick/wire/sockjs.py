@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from tallystick.engine.errors import printable
+
 OPEN: Final = "o"
 HEARTBEAT: Final = "h"
 HEARTBEAT_SECONDS: Final = 5.0
@@ -53,6 +55,25 @@ def carried(messages: Iterable[str]) -> str:
 def closed(why: tuple[int, str]) -> str:
     """A frame that ends the session."""
     return "c" + json.dumps(list(why), separators=(",", ":"))
+
+
+def payload(messages: Iterable[str]) -> str:
+    """What a client sends."""
+    return json.dumps(list(messages))
+
+
+def received(frame: str) -> list[str]:
+    """The messages in a frame that carries some. Raises BadPayload."""
+    return sent(frame[1:].encode("utf-8", "surrogatepass"))
+
+
+def why_closed(frame: str) -> str:
+    """What a frame that ends the session says, for people."""
+    try:
+        code, reason = json.loads(frame[1:])
+    except (ValueError, TypeError, RecursionError):
+        return "no reason"
+    return printable(f"{code} {reason}")
 
 
 def sent(body: bytes) -> list[str]:

@@ -15,6 +15,8 @@ nothing of our own versions."""
 OURS = "tallystick/"
 """How a worker of ours begins the header `User-Agent`. A v9 peer does not say its version: it
 compares it itself with the one that the pool tells, to the letter."""
+SCHEDULER = "x-tallystick"
+"""The header of `/workers/config` by which a worker of ours knows a scheduler of ours."""
 _SIGNS = frozenset("<>=!~,")
 _PEERS = tuple(f"9.{minor}.{patch}" for minor in range(10) for patch in range(10))
 """What releases of iexec-worker of our protocol may be called."""
