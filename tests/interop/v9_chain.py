@@ -1,4 +1,4 @@
-"""The chain as a v9 worker reads it and writes to it, with web3 and the contracts' own ABI."""
+"""The chain as v9 peers read it and write to it, with web3 and the contracts' own ABI."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def hexed(raw: bytes) -> str:
 
 @dataclass
 class View:
-    """What a worker knows of a task."""
+    """What is known of a task."""
 
     status: int
     deal_id: str
@@ -49,6 +49,9 @@ class View:
     final_deadline: int
     consensus: str
     contributors: list[str]
+    revealed: int
+    """How many have revealed."""
+    winners: int
 
 
 class Chain:
@@ -90,8 +93,8 @@ class Chain:
             reveal,
             final,
             consensus,
-            _,
-            _,
+            revealed,
+            winners,
             who,
             _,
         ) = await self.call("viewTaskABILegacy", lenient(id))
@@ -104,6 +107,8 @@ class Chain:
             final_deadline=final,
             consensus=hexed(consensus),
             contributors=[each.lower() for each in who],
+            revealed=revealed,
+            winners=winners,
         )
 
     async def deal(self, id: str) -> Any:
@@ -111,21 +116,42 @@ class Chain:
         params, startTime, botFirst, botSize, workerStake, …)."""
         return await self.call("viewDeal", lenient(id))
 
-    async def contribution(self, task: str) -> tuple[int, str, str]:
-        who = self.account.address
+    async def contribution(self, task: str, of: str = "") -> tuple[int, str, str]:
+        """Of this wallet, or of another."""
+        who = Web3.to_checksum_address(of) if of else self.account.address
         status, result, seal, *_ = await self.call("viewContribution", lenient(task), who)
         return status, hexed(result), hexed(seal)
 
     async def stake(self) -> int:
         return int((await self.call("viewAccount", self.account.address))[0])
 
-    async def send(self, name: str, event: str, task: str, *args: Any, gas: int) -> Any:
-        """A legacy transaction; the log of `event` about the task, None without one (7.5)."""
-        async with self._lock:
-            return await to_thread.run_sync(lambda: self._send(name, event, task, args, gas))
+    async def score(self, of: str) -> int:
+        return int(await self.call("viewScore", Web3.to_checksum_address(of)))
 
-    def _send(self, name: str, event: str, task: str, args: tuple[Any, ...], gas: int) -> Any:
-        call = self.hub.functions[name](lenient(task), *args)
+    async def balance(self, of: str) -> int:
+        """In wei."""
+        who = Web3.to_checksum_address(of)
+        return int(await to_thread.run_sync(lambda: self.web3.eth.get_balance(who)))
+
+    async def logs(self, event: str, since: int, *topics: str | None) -> list[Any]:
+        """Of the hub."""
+        ask: Any = {
+            "address": self.hub.address,
+            "fromBlock": since,
+            "topics": [hexed(keccak(event.encode())), *topics],
+        }
+        return list(await to_thread.run_sync(lambda: self.web3.eth.get_logs(ask)))
+
+    async def send(
+        self, name: str, event: str, task: str, *args: Any, gas: int, first: str = ""
+    ) -> Any:
+        """A legacy transaction; the log of `event` about the task, None without one (7.5). Its
+        first argument is the task, or `first`."""
+        call = self.hub.functions[name](lenient(first or task), *args)
+        async with self._lock:
+            return await to_thread.run_sync(lambda: self._send(call, event, task, gas))
+
+    def _send(self, call: Any, event: str, task: str, gas: int) -> Any:
         price = min(int(self.web3.eth.gas_price * 1.3), 22_000_000_000)
         transaction = call.build_transaction(
             {
