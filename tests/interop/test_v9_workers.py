@@ -235,6 +235,32 @@ async def test_a_worker_that_starts_again_reveals(tmp_path: Path, poco_packages:
         compared("recovery", again, lab, task, *TOLD[1:])
 
 
+async def test_a_loser_that_starts_again_cannot_reveal_and_drops_its_task(
+    tmp_path: Path, poco_packages: PocoPackages
+):
+    """It voted otherwise than the rest, and died before it heard of it. v9 tells it to reveal:
+    it finds by the chain that it cannot, and is left in peace once it has said so."""
+    async with market(tmp_path, workers=4) as lab:
+        worker = peer(lab, poco_packages, tmp_path / "java", "worker-4", app=liar)
+        async with living(worker):
+            bought = await buy(lab, trust=3)
+            task = str(bought.tasks[0])
+            await until(lambda: worker.contributed(task))
+        async with more_workers(lab, 1, 2, 3):
+            await lab.until(bought.tasks[0], agreed)
+            again = peer(lab, poco_packages, tmp_path / "java", "worker-4", app=liar)
+            async with living(again):
+                ending = await lab.see(bought)
+                assert ending.paid
+                await until(lambda: "ABORTED" in again.statuses(task))
+        assert "REVEALED" not in again.statuses(task)
+        assert lab.gains(ending)["worker-4"] < 0
+
+
+def agreed(story: dict[str, Any]) -> bool:
+    return any(fact["kind"] == "ConsensusReached" for fact in story["facts"])
+
+
 async def test_what_was_missed_is_told_after_the_next_connection(
     tmp_path: Path, poco_packages: PocoPackages
 ):

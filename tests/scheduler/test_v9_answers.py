@@ -238,13 +238,52 @@ async def test_a_v9_worker_registers_without_what_only_ours_know(office: Office)
     assert "contributeAndFinalize" in answer.json()
 
 
+def stand_still(office: Office) -> None:
+    """The newest block is an hour old."""
+    block = Head(5, VOTE, OTHER, int(time.time()) - 3600)
+    office.app.state.vitals.head = lambda: block
+
+
 async def test_a_chain_that_stands_still_is_no_time_to_begin(office: Office):
     headers = await office.member(0)
     office.open(office.buy())
-    block = Head(5, VOTE, OTHER, int(time.time()) - 3600)
-    office.app.state.vitals.head = lambda: block
+    stand_still(office)
     answer = await office.demand(headers)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_report_waits_for_a_chain_that_stands_still(office: Office):
+    """Nothing is recorded: it is reported again. Workers of ours look at the chain by
+    themselves, and say what they did whenever they can."""
+    headers, task = await assigned(office)
+    stand_still(office)
+    path, said = f"/replicates/{task}/updateStatus", {"status": "STARTING"}
+    answer = await office.http.post(path, json=said, headers=headers)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    mine, model = headers | {INSTANCE: "ours"}, {"name": "ours", "cpuNb": 1, "os": "Linux"}
+    register = "/workers/register?takeover=true"
+    assert (await office.http.post(register, json=model, headers=mine)).status_code == 200
+    assert (await office.http.post(path, json=said, headers=mine)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("POST", "/workers/ping"),
+        ("GET", "/workers/computing"),
+        ("GET", "/replicates/interrupted?blockNumber=9"),
+        ("GET", "/workers/config"),
+        ("GET", "/config/chain"),
+        ("GET", "/version"),
+    ],
+)
+async def test_what_else_is_asked_does_not_wait_for_the_chain(
+    office: Office, verb: str, path: str
+):
+    """v9 has a 503 for a demand and for a report, and for nothing else."""
+    headers = await office.member(0)
+    stand_still(office)
+    assert (await office.http.request(verb, path, headers=headers)).status_code == 200
 
 
 async def recovery(office: Office, headers: dict[str, str]) -> list[dict[str, Any]]:
@@ -307,15 +346,30 @@ async def test_how_an_interrupted_replicate_goes_on(office: Office):
     assert await recovery(office, headers) == []
 
 
-@pytest.mark.parametrize("voted", [True, False])
-async def test_who_lost_the_vote_is_told_to_abort(office: Office, voted: bool):
-    headers, task, me = await computed(office)
-    if voted:
-        contributed(office, task, me, OTHER)
+async def test_who_did_not_vote_in_time_is_told_to_abort(office: Office):
+    headers, task, _ = await computed(office)
     agreed(office, task)
     (only,) = await recovery(office, headers)
     assert only["taskNotificationType"] == "PLEASE_ABORT"
     assert only["taskNotificationExtra"]["taskAbortCause"] == "CONSENSUS_REACHED"
+
+
+async def test_who_lost_the_vote_is_told_to_reveal_as_by_v9(office: Office):
+    """It sees by the chain that it cannot, is refused, and says that it dropped the task."""
+    headers, task, me = await computed(office)
+    await office.report(headers, task, "CONTRIBUTING")
+    contributed(office, task, me, OTHER)
+    agreed(office, task)
+    assert await office.report(headers, task, "CONTRIBUTED") == (208, "PLEASE_WAIT")
+    (only,) = await recovery(office, headers)
+    assert only["taskNotificationType"] == "PLEASE_REVEAL"
+    extra = only["taskNotificationExtra"]
+    assert (extra["blockNumber"], extra["taskAbortCause"]) == (10, None)
+    assert await office.report(headers, task, "REVEALING") == (200, "PLEASE_CONTINUE")
+    failed = await office.report(headers, task, "REVEAL_FAILED", cause="CANNOT_REVEAL")
+    assert failed == (202, "PLEASE_ABORT")
+    assert (await office.report(headers, task, "ABORTED", cause="UNKNOWN"))[1] == "PLEASE_WAIT"
+    assert await recovery(office, headers) == []
 
 
 async def test_after_the_deadline_there_is_nothing_to_go_on_with(office: Office):

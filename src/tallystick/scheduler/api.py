@@ -331,7 +331,8 @@ async def _update(
 ) -> Response:
     """A worker reports how far its replicate is; the answer is what comes next."""
     pool, stream = desk.pool, str(task_id)
-    if not pool.clock.known:
+    ours = bool(request.headers.get(INSTANCE))
+    if not pool.clock.known or (not ours and _stands_still(request)):
         return _no_chain(request)
     task = pool.engine.states.get(stream)
     if task is None or worker not in task.replicates:
@@ -349,5 +350,4 @@ async def _update(
         return JSONResponse("PLEASE_WAIT", status_code=208)
     if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact):
         return JSONResponse("PLEASE_ABORT", status_code=202)
-    ours = bool(request.headers.get(INSTANCE))
     return await placed(pool, task_id, fact, words=next_action, ours=ours)

@@ -60,9 +60,13 @@ def _before_consensus(task: Task, mine: Replicate, now: Instant) -> tuple[str, s
 
 
 def _after_consensus(task: Task, mine: Replicate, now: Instant) -> tuple[str, str]:
-    """A winner that is not the uploader keeps its result: it may have to upload it yet."""
-    if mine.vote is None or mine.vote != task.consensus:
+    """A winner that is not the uploader keeps its result: it may have to upload it yet. Who
+    voted otherwise is told to reveal as well, as v9 does: it looks at the chain, sees that it
+    cannot, and drops the task when it has said so."""
+    if mine.vote is None:
         return "PLEASE_ABORT", "CONSENSUS_REACHED"
+    if mine.vote != task.consensus:
+        return "PLEASE_REVEAL", ""
     if mine.status is Status.UPLOAD_REQUESTED:
         return "PLEASE_UPLOAD", ""
     owed = owed_by_worker(task, mine.worker, now)
