@@ -8,7 +8,7 @@ methods that a test calls.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +43,17 @@ _EXCUSED = {
 """Failures of a download whose error is voted on."""
 
 Shortcut = Callable[[CoreTask], bool]
+Gate = Callable[[str, CoreTask], Awaitable[None]]
+"""Called with each report before it is looked at."""
 
 
 def for_enclaves(task: CoreTask) -> bool:
     """When a Java scheduler asks to contribute and finalize (4.12)."""
     return task.trust == 1 and task.enclave
+
+
+async def straight_on(status: str, task: CoreTask) -> None:
+    """Nothing happens before a report."""
 
 
 @dataclass
@@ -63,6 +69,9 @@ class Core:
     shortcut: Shortcut = for_enclaves
     muted: set[str] = field(default_factory=set)
     """Notifications of these types are lost on their way."""
+    unproven: set[str] = field(default_factory=set)
+    """Reports of these statuses are not borne out, whatever the chain says."""
+    gate: Gate = straight_on
     lost: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
@@ -334,6 +343,7 @@ class Core:
         details = {k: v for k, v in (told.get("details") or {}).items() if v is not None}
         if task is None or replicate is None:
             return self._refuse(wallet, status, "no such replicate")
+        await self.gate(status, task)
         if status in replicate.history:
             return 208, "PLEASE_WAIT"
         if not replicate.may_become(status):
@@ -357,6 +367,8 @@ class Core:
         """Why the chain or the proxy do not bear out a report (4.4); empty when they do."""
         if "exitCode" in details and replicate.detail("exitCode") is not None:
             return "a second exitCode"
+        if status in self.unproven:
+            return "as the test wants it"
         match status:
             case "CONTRIBUTE_FAILED" | "REVEAL_FAILED":
                 return f"always refused: {details.get('cause')}"

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from v9_scheduler import V9Scheduler
 from v9_worker import Exchange, V9Worker
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -40,11 +41,27 @@ _NAMES = (
 def compared(name: str, worker: V9Worker, lab: Any, task: str, *words: str) -> None:
     """Compare what was said with the snapshot of this name; of what was told over the channel
     only the first of each of these words, since a slow worker is reminded."""
+    _compare(name, worker.exchanges, worker.channel.received, lab, task, words)
+
+
+def heard(name: str, scheduler: V9Scheduler, lab: Any, task: str, *words: str) -> None:
+    """The same, from the other end: what a v9 scheduler heard from one worker."""
+    _compare(name, scheduler.exchanges, scheduler.broker.told, lab, task, words)
+
+
+def _compare(
+    name: str,
+    exchanges: list[Any],
+    received: list[str],
+    lab: Any,
+    task: str,
+    words: tuple[str, ...],
+) -> None:
     names = {str(address): f"<{role}>" for role, address in lab.market.accounts.items()}
     known = {task: "<task>", str(lab.market.workerpool): "<pool>", **names}
     known[str(lab.market.hub)] = "<hub>"
-    lines = [_spoken(each) for each in _once(worker.exchanges)]
-    lines += ["# told over the channel", *_told(worker, words)]
+    lines = [_spoken(each) for each in _once(exchanges)]
+    lines += ["# told over the channel", *_told(received, words)]
     text = "\n\n".join(lines) + "\n"
     for value, word in known.items():
         text = text.replace(value, word)
@@ -90,8 +107,8 @@ def _spoken(each: Exchange) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _told(worker: V9Worker, words: tuple[str, ...]) -> list[str]:
-    told = [json.loads(body) for body in worker.channel.received]
+def _told(received: list[str], words: tuple[str, ...]) -> list[str]:
+    told = [json.loads(body) for body in received]
     first = {
         word: next(each for each in told if each["taskNotificationType"] == word)
         for word in words

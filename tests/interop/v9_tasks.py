@@ -149,7 +149,7 @@ class CoreTask:
             if each.relevant == "CONTRIBUTED":
                 key = each.contribution_hash
                 groups[key] = groups.get(key, 1) * each.weight
-            elif each.relevant not in ("FAILED",):
+            elif each.relevant != "FAILED":
                 waiting.append(each.weight)
         best = max(groups.values(), default=0)
         worst = sum(groups.values()) - best
