@@ -85,6 +85,8 @@ def test_a_folder_belongs_to_one_worker(tmp_path: Path):
 class Introduces:
     """A scheduler that says who it is, once it is up."""
 
+    kin = True
+
     def __init__(self, *, down: int = 0) -> None:
         self.down = down
 

@@ -58,10 +58,11 @@ class Channel:
         self._wanted.add(topic)
         self._wishes.beat()
 
-    def leave(self, topic: str) -> None:
-        """Hear no more of it."""
-        self._wanted.discard(topic)
-        self._wishes.beat()
+    def follow_only(self, topics: set[str]) -> None:
+        """The same for these, and hear no more of any other."""
+        if topics != self._wanted:
+            self._wanted = set(topics)
+            self._wishes.beat()
 
     async def followed(self, topic: str, patience: float) -> bool:
         """Wait until `topic` is subscribed; whether it was within `patience` seconds."""

@@ -13,6 +13,7 @@ from tallystick.worker.config import WorkerConfig
 from tallystick.worker.desk import open_desk
 from tallystick.worker.ending import part
 from tallystick.worker.exclusive import hold_wallet
+from tallystick.worker.foreign.session import V9Session
 from tallystick.worker.parts import Parts, build
 from tallystick.worker.reload import watch
 from tallystick.worker.start import join, make_ready
@@ -33,7 +34,7 @@ async def serve(config: WorkerConfig) -> None:
         stack.enter_context(hold_wallet(config.wallet, wallet.address, config.name))
         desk = await stack.enter_async_context(open_desk(config))
         desk.executor = executor.name
-        parts = desk.parts = await build(config, wallet, executor, stack)
+        parts = desk.parts = await build(config, wallet, executor, stack, foreign=V9Session)
         left = Leftovers(executor, wallet.address, parts.engine.states.values, config.name)
         await left.sweep()
         await _tell_prometheus(parts, stack)

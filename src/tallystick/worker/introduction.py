@@ -79,15 +79,18 @@ async def _ask_who(
         except Unavailable as trouble:
             complaints.about("The scheduler", trouble)
             if anyio.current_time() - began > PATIENCE and (known := _remembered(memory)):
-                return known
+                client.kin = known[2]
+                return known[:2]
             await anyio.sleep(0.2)
         else:
-            _remember(memory, pool, chain)
+            _remember(memory, pool, chain, kin=client.kin)
             return pool, chain
 
 
-def _remember(memory: Journal[Any] | None, pool: PublicConfig, chain: ChainConfig) -> None:
-    told = json.dumps([pool.json_bytes().decode(), chain.json_bytes().decode()])
+def _remember(
+    memory: Journal[Any] | None, pool: PublicConfig, chain: ChainConfig, *, kin: bool
+) -> None:
+    told = json.dumps([pool.json_bytes().decode(), chain.json_bytes().decode(), kin])
     if memory is not None and memory.noted(_TOLD) != told:
         memory.note(_TOLD, told)
 
@@ -100,10 +103,14 @@ def known_pool(memory: Journal[Any]) -> Address | None:
     return PublicConfig.model_validate_json(json.loads(told)[0]).worker_pool_address
 
 
-def _remembered(memory: Journal[Any] | None) -> tuple[PublicConfig, ChainConfig] | None:
+def _remembered(
+    memory: Journal[Any] | None,
+) -> tuple[PublicConfig, ChainConfig, bool] | None:
+    """What pool and chain are, and whether the scheduler is one of ours."""
     told = memory.noted(_TOLD) if memory is not None else None
     if told is None:
         return None
     log.warning("What the scheduler said of itself when it last answered is used until then.")
-    pool, chain = json.loads(told)
-    return PublicConfig.model_validate_json(pool), ChainConfig.model_validate_json(chain)
+    pool, chain, *kin = json.loads(told)
+    known = PublicConfig.model_validate_json(pool), ChainConfig.model_validate_json(chain)
+    return *known, all(kin)

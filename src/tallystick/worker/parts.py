@@ -22,7 +22,6 @@ from tallystick.engine.engine import Engine
 from tallystick.engine.journal import Journal
 from tallystick.execution.executor import Executor
 from tallystick.lifecycle.facts import Fact
-from tallystick.poco.values import Address
 from tallystick.wire.results import ResultsClient
 from tallystick.wire.scheduler import ChainConfig, PublicConfig, SchedulerClient
 from tallystick.worker.accountant import Accountant, accountant_of
@@ -69,15 +68,18 @@ class Parts:
 
 
 async def build(
-    config: WorkerConfig, wallet: Wallet, executor: Executor, stack: AsyncExitStack
+    config: WorkerConfig,
+    wallet: Wallet,
+    executor: Executor,
+    stack: AsyncExitStack,
+    *,
+    foreign: type[Session] = Session,
 ) -> Parts:
-    """Open journal, connections and money of the worker, until `stack` ends.
-
-    Raises Refused for a pool or a hub that is not the one that is meant.
-    """
+    """Open journal, connections and money of the worker, until `stack` ends; a session of kind
+    `foreign` with a scheduler that is not ours. Raises Refused for a pool or a hub that is not
+    the one that is meant."""
     client = await stack.enter_async_context(_client(config, wallet))
-    journal = Journal[Fact](config.home / "journal.db", get_args(Fact))
-    stack.callback(journal.close)
+    journal = _journal(config, stack)
     pool, chain = await introduction(config, client, journal)
     hub = await _hub(chain, config, stack)
     require_private(wallet.address, hub.domain.chain_id)
@@ -98,14 +100,11 @@ async def build(
         clock=clock,
         room=Room(config),
     )
-    engine = _engine(journal, steps)
-    await _tidy(config, engine, wallet.address)
-    start = (await hub.head()).number
+    engine = await _engine(config, journal, steps)
     _let_rest(money.sender, engine)
-    follower = _follower(
-        config, engine, heads, hub=hub, clock=clock, journal=journal, start=start
-    )
-    session = Session(wallet.address, config, client, hub, engine, journal, follower)
+    follower = await _follower(config, engine, heads, hub=hub, clock=clock, journal=journal)
+    talk = Session if client.kin else foreign
+    session = talk(wallet.address, config, client, hub, engine, journal, follower)
     follower.moved = session.refresh_deals
     helm = _helm(session, networks, Successor(client), steps.room)
     money.attend(session)
@@ -113,16 +112,21 @@ async def build(
     return Parts(session, heads, money, follower, engine, helm, wishes, books)
 
 
-def _engine(journal: Journal[Fact], steps: WorkerSteps) -> WorkerEngine:
+def _journal(config: WorkerConfig, stack: AsyncExitStack) -> Journal[Fact]:
+    journal = Journal[Fact](config.home / "journal.db", get_args(Fact))
+    stack.callback(journal.close)
+    return journal
+
+
+async def _engine(
+    config: WorkerConfig, journal: Journal[Fact], steps: WorkerSteps
+) -> WorkerEngine:
     rules = WorkerRules(steps.me, steps.clock)
     engine: WorkerEngine = Engine(journal=journal, rules=rules, perform=steps.perform)
     steps.states = engine.states
-    return engine
-
-
-async def _tidy(config: WorkerConfig, engine: WorkerEngine, me: Address) -> None:
-    for folder in ended_folders(config.home, engine, me):
+    for folder in ended_folders(config.home, engine, steps.me):
         await folder.tidied()
+    return engine
 
 
 def _helm(session: Session, networks: Networks, *gates: Gate) -> Helm:
@@ -154,7 +158,7 @@ def _client(config: WorkerConfig, wallet: Wallet) -> SchedulerClient:
     )
 
 
-def _follower(
+async def _follower(
     config: WorkerConfig,
     engine: WorkerEngine,
     heads: Heads,
@@ -162,16 +166,15 @@ def _follower(
     hub: Hub,
     clock: ChainClock,
     journal: Journal[Fact],
-    start: int,
 ) -> Follower:
-    """A new worker knows no task yet, so it begins with block `start`."""
+    """A new worker knows no task yet, so it begins with the newest block."""
     watcher = Watcher(
         hub.rpc,
         address=hub.address,
         topics=TASK_TOPICS,
         cursor=NoteCursor(journal),
         confirmations=config.confirmations,
-        start=start,
+        start=(await hub.head()).number,
         heads=heads,
     )
     _let_rest(watcher, engine)

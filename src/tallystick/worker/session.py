@@ -64,8 +64,8 @@ _AGAIN = 2.0
 """Seconds after which a report that was too early is told again, if nothing else happens."""
 _LOOK = 5.0
 """Seconds after which gates are looked at again: money, load and the hour tell nobody."""
-_OPEN = Reason("ASKING", "Nothing speaks against new work: the scheduler is asked for it.")
-_TOLD = "told the scheduler up to"
+OPEN = Reason("ASKING", "Nothing speaks against new work: the scheduler is asked for it.")
+TOLD = "told the scheduler up to"
 _TELLABLE = get_args(WorkerFact)
 
 WorkerEngine = Engine[Task, Fact, OwnCommand]
@@ -194,7 +194,7 @@ class Session:
     async def _ask(self) -> None:
         """One demand at a time, held open by the scheduler until a task wants us."""
         seen, reason = self.changes.count, self.why_idle()
-        self.decisions.note("idle" if reason else "asking", None, reason or _OPEN)
+        self.decisions.note("idle" if reason else "asking", None, reason or OPEN)
         if reason is None:
             await self._demand(max(1, self.follower.head))
         else:
@@ -312,20 +312,17 @@ class Session:
     async def _tell(self) -> None:
         """Our own facts, in the order they happened, until each is acknowledged. What the
         scheduler cannot place yet is told again when something has changed."""
-        cursor, early = self._cursor(_TOLD), list[Entry[Fact]]()
+        cursor, early = self._cursor(TOLD), list[Entry[Fact]]()
         while True:
             seen = self.changes.count
             fresh = list(self.journal.read(cursor))
             early = [e for e in early + fresh if not await self._tell_one(e)]
             cursor = max([cursor, *(entry.seq for entry in fresh)])
             settled = min([cursor, *(entry.seq - 1 for entry in early)])
-            if settled != self._cursor(_TOLD):
-                self.journal.note(_TOLD, str(settled))
+            if settled != self._cursor(TOLD):
+                self.journal.note(TOLD, str(settled))
             if not early and self.changes.count == seen:
-                self._told_at = seen
-                self._complaints.over(f"{self.config.name}, {_DUTIES['_tell']}")
-                self.quiet.beat()
-                await self._tidy()
+                await self.told_all(seen)
             await self.changes.next(seen, _AGAIN if early else float("inf"))
 
     async def all_told(self) -> None:
@@ -341,8 +338,11 @@ class Session:
         with suppress(Unavailable):
             await self.client.leave()
 
-    async def _tidy(self) -> None:
-        """Everything was told, the logs as well: what nobody will ask for can go."""
+    async def told_all(self, seen: int) -> None:
+        """All up to this change was told, and the logs: what nobody will ask for can go."""
+        self._told_at = seen
+        self._complaints.over(f"{self.config.name}, {_DUTIES['_tell']}")
+        self.quiet.beat()
         for folder in ended_folders(self.config.home, self.engine, self.me):
             await folder.tidied()
 

@@ -1,0 +1,114 @@
+"""What a v9 scheduler asks of us, as facts. The chain decides what is true of it: whoever
+reaches the scheduler may speak on its channel, and no stake may depend on that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tallystick.chain.records import TaskState
+from tallystick.lifecycle.facts import Aborted, Fact, UploadRequested
+from tallystick.lifecycle.replicate import BEFORE_VOTE, Replicate, Status
+from tallystick.lifecycle.task import Task, TaskStatus
+from tallystick.wire.notifications import NotificationExtra, TaskNotification
+from tallystick.wire.scheduler import ReplicateOffer
+from tallystick.wire.v9 import ABORT, CONTRIBUTE, UPLOAD, V9Client
+
+if TYPE_CHECKING:
+    from tallystick.worker.session import Session
+
+log = logging.getLogger(__name__)
+
+UPLOAD_SECONDS = 120
+"""For which a v9 scheduler waits for an upload that it has asked for."""
+_OVER = ("", "FAILED", "COMPLETED", "RUNNING_FAILED", "CONTRIBUTION_TIMEOUT")
+"""Statuses of a task for which a v9 scheduler wants nothing more of its workers."""
+
+Take = Callable[[ReplicateOffer], Awaitable[None]]
+Expect = Callable[[str, Fact], None]
+
+
+@dataclass(slots=True)
+class Orders:
+    """Obeys as far as that loses nothing."""
+
+    session: Session
+    client: V9Client
+    take: Take
+    expect: Expect
+    """Records a fact as soon as it can follow."""
+
+    async def hear(self, news: TaskNotification, *, recovering: bool = False) -> None:
+        """Somebody who may be the scheduler says so; `recovering`: it has answered our own
+        question. Raises Unavailable."""
+        me, stream = self.session.me, str(news.chain_task_id)
+        if news.workers_address and me not in news.workers_address:
+            return
+        extra = news.task_notification_extra or NotificationExtra()
+        word, permission = news.task_notification_type, extra.workerpool_authorization
+        if recovering and word == CONTRIBUTE and permission is not None:
+            # Of a journal that was lost, or older: what was computed is computed again.
+            await self.take(ReplicateOffer(workerpool_authorization=permission))
+        task, mine = self._mine(stream)
+        if task is None or mine is None:
+            return
+        if word == UPLOAD:
+            self.upload(stream)
+        elif word == ABORT:
+            cause = extra.task_abort_cause or "UNKNOWN"
+            await self.abort(stream, cause, sure=recovering)
+
+    def upload(self, stream: str) -> None:
+        """We are the one who brings the result to the store."""
+        _, mine = self._mine(stream)
+        if mine is not None and mine.status in (
+            *BEFORE_VOTE,
+            Status.CONTRIBUTED,
+            Status.REVEALED,
+        ):
+            due = self.session.follower.clock.now() + UPLOAD_SECONDS
+            self.expect(stream, UploadRequested(self.session.me, due))
+
+    async def abort(self, stream: str, cause: str, *, sure: bool) -> None:
+        """Drop our replicate, unless it has voted: then its stake is worth more than what the
+        scheduler thinks. Unless we are `sure` who says so, we look whether it can be true."""
+        task, mine = self._mine(stream)
+        if task is None or mine is None or mine.status not in BEFORE_VOTE or task.status.over:
+            if mine is not None and mine.vote is not None:
+                log.info("%s: told to drop it, but our vote is on the chain.", stream)
+            return
+        if sure or await self._given_up(task):
+            with_words = {"CONSENSUS_REACHED", "CONTRIBUTION_TIMEOUT"}
+            named = cause if cause in with_words else "UNKNOWN"
+            log.info("%s: dropped, as the scheduler says: %s", stream, named)
+            self.session.engine.record(stream, Aborted(self.session.me, named))
+
+    async def missed(self) -> None:
+        """Ask about uploads that we may have been told of while nobody listened."""
+        me = str(self.session.me)
+        for stream, task in list(self.session.engine.states.items()):
+            _, mine = self._mine(stream)
+            if mine is None or task.status is not TaskStatus.REVEALING:
+                continue
+            if mine.status is Status.REVEALED:
+                status, uploader = await self.client.fate(task.id)
+                if status == "RESULT_UPLOADING" and uploader == me:
+                    self.upload(stream)
+
+    async def _given_up(self, task: Task) -> bool:
+        hub = self.session.hub
+        known = await hub.task(task.id)
+        if known is None or known.state is TaskState.UNSET:
+            return False
+        if known.state is not TaskState.ACTIVE:
+            return True
+        if (await hub.head()).timestamp >= known.contribution_deadline:
+            return True
+        status, _ = await self.client.fate(task.id)
+        return status in _OVER
+
+    def _mine(self, stream: str) -> tuple[Task | None, Replicate | None]:
+        task = self.session.engine.states.get(stream)
+        return task, task.replicates.get(self.session.me) if task is not None else None
