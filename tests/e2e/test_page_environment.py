@@ -1,4 +1,4 @@
-"""The `docker run` of the operators' page: its environment, and nothing else, joins and earns."""
+"""The environment of the operators' page, and nothing else, joins a pool and earns."""
 
 from __future__ import annotations
 

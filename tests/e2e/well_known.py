@@ -1,7 +1,7 @@
-"""`tally`, to which the market of a test is one more known network: HUB CHAIN RLC, then its words.
+"""`tally`, to which a test's market is one more known network: HUB CHAIN RLC, then its words.
 
-A pool of a public network needs no word about its hub, which is the case of the operators' page.
-A market on one machine has a hub that nobody knows, so this stands for the list of networks.
+A pool of a public network needs no word about its hub, which is the case of the operators'
+page. A market on one machine has a hub that nobody knows: this adds it to the list.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """What a person types after the image is what the app gets, word for word."""
 
+import re
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tallystick.poco.params import tokenize
@@ -13,8 +16,15 @@ TRICKY = st.lists(st.text(alphabet=" '\"\\a\t\n-=", min_size=1))
 
 
 @given(WORDS | TRICKY)
+@example(["a\\", "'b\\'c", 'd\\"', "e\\ f", "\\\\", '"', "g'"])
 def test_every_worker_splits_the_same_words_again(words: list[str]) -> None:
-    assert list(tokenize(join_arguments(words))) == words
+    """But for a blank behind a backslash and a space, which nobody can spell."""
+    odd = any(a[-1] == "\\" and re.match(r"\\*\s", b) for a, b in pairwise(words))
+    if odd:
+        with pytest.raises(CannotBuy, match="backslash"):
+            join_arguments(words)
+    else:
+        assert list(tokenize(join_arguments(words))) == words
 
 
 def test_a_quote_of_either_kind_survives() -> None:

@@ -70,16 +70,18 @@ def tokenize(args: str) -> tuple[str, ...]:
     """The app's arguments. This is no shell.
 
     Only spaces separate (a tab does not); '…' and "…" group and are removed, also in the
-    middle of a word; there is no escape; an unclosed quote drops every argument.
+    middle of a word. A backslash stays where it is, and so does a quote right behind one, or
+    behind one and spaces. An unclosed quote drops every argument.
     """
-    words, word, quote = [], "", ""
+    words, word, quote, kept = [], "", "", False
     for letter in args if args.strip() else "":
-        if quote:
-            word, quote = (word, "") if letter == quote else (word + letter, quote)
-        elif letter in "'\"":
-            quote = letter
-        elif letter != " ":
-            word += letter
+        if letter in "'\"" and letter in (quote or letter):
+            if kept:
+                word, kept = word + letter, False
+            else:
+                quote = "" if quote else letter
+        elif letter != " " or quote:
+            word, kept = word + letter, letter == "\\"
         elif word:
             words.append(word)
             word = ""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from tallystick.requester.refusals import CannotBuy
 
-_SEGMENT = re.compile(r"""[^\s'"]+|[\s"]+|'+""")
+_SEGMENT = re.compile(r"""\\+['"]|\\*\s[\s"]*|"[\s"]*|'+|\\+|[^\s'"\\]+""")
+"""What is spelled alike. A backslash belongs to the quote or to the blank behind it."""
 
 
 def join_arguments(words: Sequence[str]) -> str:
@@ -15,13 +16,18 @@ def join_arguments(words: Sequence[str]) -> str:
 
     Workers split at spaces and know two kinds of quotes but no escape character, so a word is
     written in segments: a single quote goes between double quotes, blanks and double quotes
-    go between single ones. Raises CannotBuy for an empty word, which has no spelling,
-    and for one that is no text.
+    go between single ones. A quote behind a backslash stands for itself. Raises CannotBuy for
+    what has no spelling: an empty word, and a word that begins with a blank behind one that
+    ends with a backslash; and for one that is no text.
     """
-    return " ".join(map(_spell, words))
+    spelled: list[str] = []
+    for word in words:
+        spelled.append(_spell(word, kept=bool(spelled) and spelled[-1].endswith("\\")))
+    return " ".join(spelled)
 
 
-def _spell(word: str) -> str:
+def _spell(word: str, *, kept: bool) -> str:
+    """With `kept` the word before ends with a backslash, so a quote would stand for itself."""
     if not word:
         raise CannotBuy(
             "An empty argument cannot be passed to an app: the workers' way of splitting "
@@ -29,12 +35,19 @@ def _spell(word: str) -> str:
         )
     if any("\ud800" <= letter <= "\udfff" for letter in word):
         raise CannotBuy(f"The argument {word!r} is not text; a deal can only carry text.")
-    return "".join(map(_quote, _SEGMENT.findall(word)))
+    if kept and word[0] in "'\"":
+        return word[0] + "".join(map(_quote, _SEGMENT.findall(word[1:])))
+    spelled = "".join(map(_quote, _SEGMENT.findall(word)))
+    if kept and spelled[0] in "'\"":
+        raise CannotBuy(
+            f"The argument {word!r} cannot follow one that ends with a backslash: the workers' "
+            "way of splitting arguments would take both apart. Change their order."
+        )
+    return spelled
 
 
 def _quote(segment: str) -> str:
     if segment[0] == "'":
         return f'"{segment}"'
-    if segment[0] == '"' or segment[0].isspace():
-        return f"'{segment}'"
-    return segment
+    blank = any(letter.isspace() for letter in segment)
+    return f"'{segment}'" if blank or segment[0] == '"' else segment
