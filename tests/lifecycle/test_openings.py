@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tallystick.lifecycle.agenda import too_late, wants_worker
+from tallystick.lifecycle.agenda import wants_worker
 from tallystick.lifecycle.facts import (
     Aborted,
     Assigned,
@@ -28,6 +28,7 @@ from tallystick.lifecycle.facts import (
     Step,
 )
 from tallystick.lifecycle.fitness import Applicant, NoWork, needs_of, owed_stake
+from tallystick.lifecycle.margins import too_late
 from tallystick.lifecycle.openings import Openings
 from tallystick.lifecycle.pool import busy_slots, fits
 from tallystick.lifecycle.task import Task, TaskStatus, advance

@@ -36,12 +36,11 @@ from tallystick.lifecycle.replicate import Status
 from tallystick.poco.contribution import result_hash
 from tallystick.poco.values import Address, DealId, Digest, TaskId
 from tallystick.wire.authorization import WorkerpoolAuthorization
+from tallystick.wire.news import PoolFeed, PoolNews
 from tallystick.wire.scheduler import (
     NotRegistered,
     NotYet,
     OwnOffer,
-    PoolFeed,
-    PoolNews,
     StatusUpdate,
     Unwelcome,
     WorkerModel,

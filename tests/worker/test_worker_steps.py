@@ -13,7 +13,7 @@ from worker_lab import Bench, bench
 from tallystick.devnet.actors import Actor, Grant, endow
 from tallystick.engine.errors import NoRoom, Refused, Unavailable
 from tallystick.execution.executor import ImageNotForUs, ImageUnavailable
-from tallystick.lifecycle.agenda import Abort, Do, headroom
+from tallystick.lifecycle.agenda import Abort, Do
 from tallystick.lifecycle.facts import (
     Aborted,
     AppFetched,
@@ -32,6 +32,7 @@ from tallystick.lifecycle.facts import (
     Uploaded,
     UploadRequested,
 )
+from tallystick.lifecycle.margins import headroom
 from tallystick.lifecycle.replicate import Status
 from tallystick.lifecycle.task import Task
 from tallystick.poco.contribution import result_hash

@@ -1,4 +1,4 @@
-"""`tally pool block|unblock|drain`: telling a running pool what to do."""
+"""`tally pool block|unblock|pardon|drain`: telling a running pool what to do."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _LOOK = 0.5
 
 
 def attach(group: typer.Typer) -> None:
-    """Add `tally pool block`, `unblock` and `drain`."""
+    """Add `tally pool block`, `unblock`, `pardon` and `drain`."""
     group.command("block")(block)
     group.command("unblock")(unblock)
+    group.command("pardon")(pardon)
     group.command("drain")(drain)
 
 
@@ -52,6 +53,19 @@ def unblock(wallet: WalletArgument, *, config: Config = None, json: Json = False
     if not json:
         was = "gets tasks again" if told["was_blocked"] else "was not blocked"
         voice.say(f"{wallet} {was}.")
+    voice.answer(told)
+
+
+def pardon(wallet: WalletArgument, *, config: Config = None, json: Json = False) -> None:
+    """Forget what audits found of a worker, and of others of its owner.
+
+    It starts again as a stranger: all its results are audited until enough of them were right.
+    """
+    told, voice = place(config).ask("pardon", wallet=str(wallet)), Voice(json=json)
+    if not json:
+        was = "gets tasks again" if told["was_distrusted"] else "was not distrusted"
+        others = len(told["pardoned"]) - 1
+        voice.say(f"{wallet} {was}." + (f" So do {others} of its owner." if others else ""))
     voice.answer(told)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tallystick.cli.worker_words import age, amount, clock, ether, short, span
 
-WORKER_HEADS = ("wallet", "name", "slots", "heard", "state")
+WORKER_HEADS = ("wallet", "name", "slots", "heard", "audits", "state")
 TASK_HEADS = ("task", "deal", "index", "status", "trust", "replicates", "ends at the latest")
 DEAL_HEADS = ("deal", "tasks", "price", "stake locked", "reward", "lost", "gas", "profit")
 ORDER_HEADS = ("order", "category", "price", "left", "trust", "tag", "for", "standing")
@@ -79,7 +79,16 @@ def worker_row(row: Mapping[str, Any]) -> tuple[object, ...]:
     if row["blocked"]:
         state = f"blocked: {row['why_blocked']}" if row["why_blocked"] else "blocked"
     slots = f"{row['busy']}/{row['slots']}"
-    return row["wallet"], row["name"] or "-", slots, age(row["heard_seconds_ago"]), state
+    heard = age(row["heard_seconds_ago"])
+    return row["wallet"], row["name"] or "-", slots, heard, _audits(row), state
+
+
+def _audits(row: Mapping[str, Any]) -> str:
+    """How many there were, and what follows from them."""
+    if not row["belief"]:
+        return "-"
+    wrong = f", {row['audits_differed']} wrong" if row["audits_differed"] else ""
+    return f"{row['audits']}{wrong}: {row['belief']}"
 
 
 def task_row(row: Mapping[str, Any]) -> tuple[object, ...]:

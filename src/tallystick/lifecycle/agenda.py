@@ -11,10 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tallystick.lifecycle.audit import (
+    Authorize,
+    Conclude,
+    is_refuted,
+    owed_audits,
+    waits,
+    wants_opinion,
+    withholds,
+)
 from tallystick.lifecycle.facts import Lost, RevealOverdue, Step, UploadOverdue
+from tallystick.lifecycle.margins import headroom
 from tallystick.lifecycle.replicate import BEFORE_VOTE, OVER, STARTS_FROM, Replicate, Status
 from tallystick.lifecycle.task import Task, TaskStatus
-from tallystick.poco.deal import HEADROOM, Deal
 from tallystick.poco.params import parse_params
 from tallystick.poco.tags import needs_enclave
 from tallystick.poco.values import Address, DealId, Digest, Hash, Instant, TaskId
@@ -96,19 +105,16 @@ class ClaimUnopened:
 OwnCommand: TypeAlias = WorkerCommand | Claim
 """What a worker does by itself: also what no scheduler ever asks it for."""
 
-PoolCommand: TypeAlias = Initialize | RequestUpload | Finalize | Reopen | Claim | ClaimUnopened
-
-
-def headroom(deal: Deal) -> int:
-    """Seconds before a deadline after which no call is begun: what mining may take, but never
-    so long that a short category leaves no time at all."""
-    return min(HEADROOM, deal.time_unit // 4)
-
-
-def too_late(deal: Deal, now: Instant) -> bool:
-    """Whether less is left for contributing than such a task usually may take: whoever began
-    now would compute for nothing."""
-    return now + headroom(deal) + deal.time_unit > deal.contribution_deadline
+PoolCommand: TypeAlias = (
+    Initialize
+    | Conclude
+    | Authorize
+    | RequestUpload
+    | Finalize
+    | Reopen
+    | Claim
+    | ClaimUnopened
+)
 
 
 def owed_by_worker(task: Task, me: Address, now: Instant) -> Iterator[WorkerCommand]:
@@ -122,14 +128,21 @@ def owed_by_worker(task: Task, me: Address, now: Instant) -> Iterator[WorkerComm
     if task.status.over:
         yield _last_act(task, mine)
     elif mine.status in BEFORE_VOTE:
-        if can_vote:
-            yield Do(task.id, _next_step(mine), mine.digest)
+        if can_vote or _gives_opinion(task, mine, soon):
+            if not waits(mine):
+                yield Do(task.id, _next_step(mine), mine.digest)
         elif task.status is not TaskStatus.UNSET:
             yield Abort(task.id, _why(task))
     elif mine.status is Status.CONTRIBUTED and can_reveal and mine.vote == task.consensus:
         yield Do(task.id, Step.REVEAL, mine.digest)
     elif mine.status is Status.UPLOAD_REQUESTED:
         yield Do(task.id, Step.UPLOAD)
+
+
+def _gives_opinion(task: Task, mine: Replicate, soon: Instant) -> bool:
+    """Whether others voted already, and what this worker computes is wanted all the same."""
+    asked = mine.scrutiny is not None and mine.scrutiny.audits and mine.digest is None
+    return asked and task.status is TaskStatus.REVEALING and soon < task.deal.final_deadline
 
 
 def stake_to_claim(task: Task, me: Address, now: Instant) -> Iterator[Claim]:
@@ -184,6 +197,7 @@ def _why(task: Task) -> str:
 
 def owed_by_pool(task: Task, now: Instant) -> Iterator[PoolCommand]:
     """Every command that is due for the scheduler."""
+    yield from owed_audits(task, now)
     soon = now + headroom(task.deal)
     match task.status:
         case TaskStatus.UNSET if now >= task.deal.final_deadline:
@@ -205,8 +219,11 @@ def _after_consensus(task: Task, now: Instant) -> Iterator[PoolCommand]:
     late = now >= task.reveal_deadline
     if late and not revealed:
         yield Reopen(task.id)
+    elif is_refuted(task):
+        return
     elif task.link and (late or len(revealed) == len(winners)):
-        yield Finalize(task.id, task.link, task.callback)
+        if not withholds(task, now):
+            yield Finalize(task.id, task.link, task.callback)
     elif not task.link and not any(_uploading(r, now) for r in revealed):
         ready = next((r for r in revealed if r.status is Status.REVEALED), None)
         if ready:
@@ -235,8 +252,11 @@ def wants_worker(task: Task, now: Instant) -> bool:
 
     Suppose every pending replicate votes with the leader: if even that is no consensus,
     one more is needed. With nobody pending the chain has the last word: it is still open,
-    so one more is needed whatever our own count says.
+    so one more is needed whatever our own count says. A result that is to be computed again
+    wants a worker too.
     """
+    if wants_opinion(task, now):
+        return True
     if (
         task.status is not TaskStatus.ACTIVE
         or now + headroom(task.deal) >= task.deal.contribution_deadline

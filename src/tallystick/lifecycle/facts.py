@@ -76,9 +76,34 @@ class Claimed:
 # Asserted by the scheduler.
 
 
+class Audit(StrEnum):
+    """Whether a result is computed a second time before it counts."""
+
+    NO = "no"
+    DRAWN = "drawn"
+    """The draw fell on it. When nobody computes it again in time it counts all the same."""
+    NEEDED = "needed"
+    """Nobody vouches for this worker enough yet: without an audit the result never counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrutiny:
+    """Under what terms a pool that audits has given a replicate away."""
+
+    audit: Audit = Audit.NO
+    owner: str = ""
+    """Who runs the worker, as far as it was known then."""
+    trusted: bool = False
+    """Whether the worker is the operator's own: what it says decides."""
+    audits: bool = False
+    """Whether it was asked for a second opinion."""
+    digest_first: bool = False
+    """Whether it hands in its digest before it gets its authorization."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """A worker holds an authorization to contribute."""
+    """A worker has a replicate, and an authorization to contribute unless that comes later."""
 
     worker: Address
     weight: int
@@ -87,6 +112,28 @@ class Assigned:
     alone: bool = False
     """Whether one vote decides and nobody else was asked: then the worker may vote, prove and
     finalize in one transaction, and locks no stake."""
+    scrutiny: Scrutiny | None = None
+    """None where the pool does not audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """The result was compared with what others computed. This is what the pool learns from."""
+
+    worker: Address
+    agreed: bool
+    owner: str = ""
+    """Who runs the worker; empty when it is not known."""
+    counts: bool = True
+    """Whether agreeing speaks for the worker: not where it was asked for a second opinion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """A worker that has handed in its digest may vote for it."""
+
+    worker: Address
+    authorization: Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +325,8 @@ ReplicateFact: TypeAlias = (
     | UploadRequested
     | UploadOverdue
     | RevealOverdue
+    | Audited
+    | Authorized
     | Lost
     | Recovering
 )
@@ -292,7 +341,14 @@ ChainFact: TypeAlias = (
     | Claimed
 )
 PoolFact: TypeAlias = (
-    Assigned | UploadRequested | UploadOverdue | Lost | Recovering | RevealOverdue
+    Assigned
+    | Audited
+    | Authorized
+    | UploadRequested
+    | UploadOverdue
+    | Lost
+    | Recovering
+    | RevealOverdue
 )
 WorkerFact: TypeAlias = (
     Began

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tallystick.lifecycle.audit import is_second_opinion
 from tallystick.lifecycle.facts import Lost
 from tallystick.lifecycle.replicate import BEFORE_VOTE, Status
 from tallystick.lifecycle.task import Task
@@ -41,6 +42,7 @@ class NoWork(StrEnum):
     NOT_REGISTERED = "NOT_REGISTERED"
     ASKED_TOO_EARLY = "ASKED_TOO_EARLY"
     BLOCKED = "BLOCKED"
+    DISTRUSTED = "DISTRUSTED"
     POOL_DRAINS = "POOL_DRAINS"
 
 
@@ -76,6 +78,10 @@ class Applicant:
     """Whether it contributes and finalizes at once where one vote decides."""
     kin: frozenset[Address] = frozenset()
     """Other wallets of the same owner: their votes are no second opinion."""
+    audits: bool = True
+    """Whether it may be asked for a second opinion."""
+    trusted: bool = False
+    """Whether it is the operator's own: what it says decides."""
 
 
 def needs_of(deal: Deal) -> Needs:
@@ -116,6 +122,14 @@ def unable(applicant: Applicant, needs: Needs) -> NoWork | None:
 def meets_kin(applicant: Applicant, task: Task) -> bool:
     """Whether another wallet of the same owner has a replicate of `task`."""
     return not applicant.kin.isdisjoint(task.replicates)
+
+
+def suits(applicant: Applicant, task: Task) -> bool:
+    """Whether `applicant` may do what `task` wants now: a second opinion is asked of the
+    operator's own workers, or of another owner."""
+    if not task.replicates or not is_second_opinion(task):
+        return True
+    return applicant.audits and (applicant.trusted or not meets_kin(applicant, task))
 
 
 def owed_stake(task: Task, worker: Address) -> Nrlc:

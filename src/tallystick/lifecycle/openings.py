@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tallystick.lifecycle.agenda import too_late, wants_worker
+from tallystick.lifecycle.agenda import wants_worker
 from tallystick.lifecycle.fitness import (
     COMPUTING,
     Applicant,
@@ -20,8 +20,10 @@ from tallystick.lifecycle.fitness import (
     meets_kin,
     needs_of,
     owed_stake,
+    suits,
     unable,
 )
+from tallystick.lifecycle.margins import too_late
 from tallystick.lifecycle.task import Task, TaskStatus
 from tallystick.poco.deal import Deal
 from tallystick.poco.values import Address, DealId, Instant, Nrlc, TaskId
@@ -264,7 +266,7 @@ def _of_bag(bag: _Bag, applicant: Applicant, found: _Choice | None) -> _Choice |
     """A task of the bag that `applicant` had not, better one without wallets of its owner."""
     looked = 0
     for task in bag:
-        if applicant.wallet in task.replicates:
+        if applicant.wallet in task.replicates or not suits(applicant, task):
             continue
         if not meets_kin(applicant, task):
             return (False, bag.turn, task)

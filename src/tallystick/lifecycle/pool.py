@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tallystick.lifecycle.agenda import too_late, wants_worker
-from tallystick.lifecycle.fitness import COMPUTING, Applicant, NoWork, needs_of, unable
+from tallystick.lifecycle.agenda import wants_worker
+from tallystick.lifecycle.fitness import (
+    COMPUTING,
+    Applicant,
+    NoWork,
+    needs_of,
+    suits,
+    unable,
+)
+from tallystick.lifecycle.margins import too_late
 from tallystick.lifecycle.replicate import Replicate
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address, Instant
@@ -20,6 +28,7 @@ def fits(applicant: Applicant, task: Task, now: Instant) -> bool:
         and not too_late(task.deal, now)
         and unable(applicant, needs_of(task.deal)) is None
         and wants_worker(task, now)
+        and suits(applicant, task)
     )
 
 

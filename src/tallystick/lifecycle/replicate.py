@@ -15,6 +15,9 @@ from typing import assert_never
 from tallystick.lifecycle.facts import (
     Aborted,
     AppFetched,
+    Audit,
+    Audited,
+    Authorized,
     Began,
     Checked,
     Completed,
@@ -32,6 +35,7 @@ from tallystick.lifecycle.facts import (
     Resumed,
     Revealed,
     RevealOverdue,
+    Scrutiny,
     Started,
     Step,
     Uploaded,
@@ -124,6 +128,10 @@ VOTED_CAUSES = (
 though it does not tell the digest."""
 
 
+AUDIT_DIFFERED = "AUDIT_DIFFERED"
+"""Why a replicate ended whose result others did not confirm."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replicate:
     """What is known of it. `doing` and `away` tell how it goes; `status` how far it got."""
@@ -146,6 +154,10 @@ class Replicate:
     digest: Digest | None = None
     exit_code: int | None = None
     authorization: Signature | None = None
+    scrutiny: Scrutiny | None = None
+    """On what terms it was given away; None where the pool does not audit."""
+    agreed: bool | None = None
+    """Whether others computed the same; None while nobody has compared it."""
     alone: bool = False
     """Whether its vote finalizes the task: nobody else has voted, and one vote decides."""
     published: Published | None = None
@@ -156,6 +168,22 @@ class Replicate:
     link: str | None = None
     callback: str = ""
     """What the requester's contract is to be told, in hex."""
+
+    @property
+    def digest_first(self) -> bool:
+        """Whether the worker hands in its digest before it may vote."""
+        return self.scrutiny is not None and self.scrutiny.digest_first
+
+    @property
+    def was_missed(self) -> bool:
+        """Whether it was to be compared, and counts though nobody did so in time."""
+        drawn = self.scrutiny is not None and self.scrutiny.audit is not Audit.NO
+        return drawn and self.digest_first and bool(self.authorization) and self.agreed is None
+
+    @property
+    def refuted(self) -> bool:
+        """Whether others computed something else."""
+        return self.agreed is False
 
 
 def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
@@ -183,8 +211,23 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return replace(after, cause="REVEAL_TIMEOUT", alone=False)
         case Held() | Resumed() | UploadOverdue():
             return _delay(replicate, fact)
+        case Audited() | Authorized():
+            return _judge(replicate, fact)
         case _:
             return _progress(replicate, fact)
+
+
+def _judge(replicate: Replicate, fact: Audited | Authorized) -> Replicate:
+    """What the pool makes of the digest that was handed in, or of the vote."""
+    if isinstance(fact, Authorized):
+        waits = replicate.authorization is None and replicate.status not in OVER
+        _require(waits, replicate, fact)
+        return replace(replicate, authorization=fact.authorization)
+    news = replicate.agreed is None or (replicate.agreed and not fact.agreed)
+    _require(news, replicate, fact)
+    if not fact.agreed and replicate.status in BEFORE_VOTE:
+        replicate = replace(_settle(replicate, S.FAILED), cause=AUDIT_DIFFERED, alone=False)
+    return replace(replicate, agreed=fact.agreed)
 
 
 def _fail(replicate: Replicate, fact: Failed) -> Replicate:

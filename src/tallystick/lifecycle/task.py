@@ -54,6 +54,16 @@ class Task:
     reveal_deadline: Instant | None = None
     replicates: Mapping[Address, Replicate] = field(default_factory=dict[Address, Replicate])
 
+    @property
+    def takes_votes(self) -> bool:
+        """Whether it is open, and nothing has won."""
+        return self.status is TaskStatus.ACTIVE
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a result has won, and nobody is paid yet."""
+        return self.status is TaskStatus.REVEALING
+
     def in_status(self, *wanted: Status) -> Iterator[Replicate]:
         """The replicates in one of these."""
         return (r for r in self.replicates.values() if r.status in wanted)
@@ -125,10 +135,8 @@ def _advance(task: Task, fact: Fact) -> Task:
         case Claimed():
             may_be = {TaskStatus.ACTIVE, TaskStatus.REVEALING}
             return _end(_move(task, fact, may_be, TaskStatus.FAILED))
-        case Assigned(worker, weight, authorization, alone):
-            alone = alone and not any(r.vote for r in task.replicates.values())
-            given = Replicate(worker, weight, authorization=authorization, alone=alone)
-            return _assign(task, given)
+        case Assigned():
+            return _assign(task, _given(task, fact))
         case Contributed():
             return _vote(task, fact)
         case _:
@@ -149,6 +157,16 @@ def _end(task: Task) -> Task:
         if r.gave_up and r.status not in OVER
     }
     return replace(task, replicates={**task.replicates, **dropped})
+
+
+def _given(task: Task, fact: Assigned) -> Replicate:
+    return Replicate(
+        fact.worker,
+        fact.weight,
+        authorization=fact.authorization,
+        alone=fact.alone and not any(r.vote for r in task.replicates.values()),
+        scrutiny=fact.scrutiny,
+    )
 
 
 def _assign(task: Task, replicate: Replicate) -> Task:

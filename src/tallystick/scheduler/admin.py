@@ -83,7 +83,15 @@ class Office:
         made = Control("pool")
         for handler in (
             *(self.status, self.workers, self.tasks, self.deals, self.offers),
-            *(self.block, self.unblock, self.drain, self.publish, self.cancel, self.policy),
+            *(
+                self.block,
+                self.unblock,
+                self.pardon,
+                self.drain,
+                self.publish,
+                self.cancel,
+                self.policy,
+            ),
         ):
             made.on(handler.__name__, handler)
         return made
@@ -183,6 +191,20 @@ class Office:
         self.pool.ring(wallet)  # it may be waiting
         return {"wallet": str(wallet), "was_blocked": was}
 
+    async def pardon(self, request: Request) -> Answer:
+        """Forget what audits found of a wallet, and of others of its owner."""
+        wallet = _wallet(request)
+        was = self.pool.audits.distrusts(wallet)
+        pardoned = self.pool.audits.pardon(wallet)
+        self.company.tell_offices()
+        for each in pardoned:
+            self.pool.ring(each)  # it may be waiting
+        return {
+            "wallet": str(wallet),
+            "was_distrusted": was,
+            "pardoned": [str(each) for each in pardoned],
+        }
+
     async def drain(self, request: Request) -> Answer:
         """Sell nothing more, finish what was begun, end then; or take that back. Of several
         schedulers this one ends, and the others go on, unless the whole pool is meant."""
@@ -241,7 +263,7 @@ class Office:
         while True:
             seen = await self.company.office.next(seen, _OTHERS)
             try:
-                for worker in self.admission.read_again():
+                for worker in (*self.admission.read_again(), *self.pool.audits.read_again()):
                     self.pool.ring(worker)
                 self.pool.roster.read_again()
                 self.book.read_again()

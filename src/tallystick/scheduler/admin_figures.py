@@ -14,6 +14,7 @@ from tallystick.lifecycle.task import Task
 from tallystick.poco.deal import Deal
 from tallystick.poco.rewards import scheduler_stake
 from tallystick.poco.tags import names
+from tallystick.poco.values import Address
 from tallystick.scheduler.money import DealMoney, TaskMoney, total
 from tallystick.scheduler.money_watch import MoneyWatch
 from tallystick.scheduler.orders import Kept, Orders
@@ -43,9 +44,13 @@ def worker_rows(pool: Pool, admission: Admission, lost_after: float) -> list[Fig
                 "gpu": model.gpu_enabled,
                 "blocked": found is not None,
                 "why_blocked": found.why if found else "",
+                **pool.audits.told(worker),
             }
         )
-    return rows + [_stranger(wallet, each.why) for wallet, each in blocked.items()]
+    return rows + [
+        _stranger(wallet, each.why) | pool.audits.told(Address(wallet))
+        for wallet, each in blocked.items()
+    ]
 
 
 def _stranger(wallet: str, why: str) -> Figures:

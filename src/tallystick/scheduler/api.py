@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tallystick import __version__
+from tallystick.lifecycle.audit import goes_on
 from tallystick.lifecycle.facts import Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
 from tallystick.poco.values import Address, TaskId
@@ -24,6 +25,7 @@ from tallystick.scheduler.vitals import Vitals
 from tallystick.wire.authorization import SignatureBody
 from tallystick.wire.dialect import UnknownStatus, from_update, next_action
 from tallystick.wire.fingerprint import fingerprint
+from tallystick.wire.news import PoolFeed
 from tallystick.wire.notifications import TaskNotification
 from tallystick.wire.refusals import refusal
 from tallystick.wire.registered import RegisteredWorker
@@ -33,7 +35,6 @@ from tallystick.wire.scheduler import (
     PATIENCE,
     ChainConfig,
     OwnOffer,
-    PoolFeed,
     PublicConfig,
     ReplicateOffer,
     StatusUpdate,
@@ -276,6 +277,8 @@ async def available(
         weight=task.replicates[worker].weight,
         from_block=desk.pool.birth_block(task),
         alone=task.replicates[worker].alone,
+        digest_first=task.replicates[worker].digest_first,
+        goes_on=goes_on(task, worker),
     )
     return _json(offer)
 

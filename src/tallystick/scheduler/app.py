@@ -150,8 +150,8 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     engine: PoolEngine = Engine(journal=journal, rules=PoolRules(clock), perform=steps.perform)
     follower = _follower(config, engine, heads, hub=hub, clock=clock, company=company)
     past = Past()
-    pool = _pool(engine, wallet, company, hub=hub, clock=clock, past=past)
-    pool.giving.unstaked = config.contribute_and_finalize
+    pool = _pool(config, engine, wallet, company=company, hub=hub, clock=clock, past=past)
+    steps.authorize = pool.authorize
     results = await stack.enter_async_context(ResultsClient(config.results_url, config.ca_file))
     uploads = Uploads(engine.states, results)
     app = front(config, pool, journal, uploads.has, doors=company.doors, past=past)
@@ -175,15 +175,16 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
 
 
 def _pool(
+    config: SchedulerConfig,
     engine: PoolEngine,
     wallet: Wallet,
-    company: Company,
     *,
+    company: Company,
     hub: Hub,
     clock: ChainClock,
     past: Past,
 ) -> Pool:
-    return Pool(
+    pool = Pool(
         engine=engine,
         roster=company.roster,
         wallet=wallet,
@@ -191,6 +192,9 @@ def _pool(
         clock=clock,
         history=past.overhear(company.journal.read()),
     )
+    pool.giving.unstaked = config.contribute_and_finalize
+    pool.audits.open(company.journal, config.policy, config.auditors)
+    return pool
 
 
 async def _require_owner(hub: Hub, config: SchedulerConfig, wallet: Wallet) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
+from tallystick.lifecycle.evidence import Policy
 from tallystick.poco.values import Address, Nrlc, Wei
 from tallystick.scheduler.terms import OrderTerms
 from tallystick.wire.proxies import networks
@@ -70,6 +71,15 @@ class SchedulerConfig:
     contribute_and_finalize: bool = True
     """Whether workers of ours contribute and finalize in one transaction, without a stake,
     where one vote decides. `results_url` must then be a store of ours."""
+    audit: float = 0.0
+    """Of the tasks that the chain would accept from one worker: the share that is computed a
+    second time before it counts. 0: nobody is audited."""
+    audit_trust: int = 100
+    """A worker is believed without an audit, but for `audit`, once the doubt about it is at
+    most 1 in so many: after as many audits less 5. Until then all its results are audited."""
+    auditors: tuple[Address, ...] = ()
+    """Wallets of the operator's own workers: they alone are asked for second opinions, which
+    decide. Empty: any worker of another owner is asked; where two differ a third decides."""
     lost_after: float = 30.0
     """Seconds without a sign of life after which a worker is lost."""
     whitelist: tuple[Address, ...] = ()
@@ -118,6 +128,7 @@ class SchedulerConfig:
 
     def __post_init__(self) -> None:
         networks(self.trusted_proxies)
+        Policy(self.audit, self.audit_trust)
         if self.explorer_url and not self.explorer_url.startswith(("http://", "https://")):
             raise ValueError("explorer_url has to begin with http:// or https://")
         if mistake := rule_mistake(self.required_worker_version):
@@ -126,6 +137,11 @@ class SchedulerConfig:
             raise ValueError(f"required_tag: a worker cannot say whether it has {min(unknown)}")
         if self.eth_per_rlc is not None and not self.eth_per_rlc > 0:
             raise ValueError("eth_per_rlc has to be more than 0")
+
+    @property
+    def policy(self) -> Policy | None:
+        """How it audits; None when it does not."""
+        return Policy(self.audit, self.audit_trust) if self.audit else None
 
     @property
     def url(self) -> str:

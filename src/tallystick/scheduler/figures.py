@@ -106,8 +106,17 @@ class Figures:
         yield _gauge("journal_trouble", "1 when the last write to the journal failed.", trouble)
         yield _gauge("ready", "1 when GET /ready says so.", not list(vitals.troubles()))
         yield _gauge("uptime_seconds", "Since this process started.", now - vitals.began)
+        yield self._audits()
         made = self.pushes.assignments
         yield _counter("assignments", "Replicates given away since the start.", made)
+
+    def _audits(self) -> Metric:
+        audits = CounterMetricFamily(
+            "tally_audits", "Results that others computed again.", labels=["outcome"]
+        )
+        for outcome in ("agreed", "differed", "missed"):
+            audits.add_metric([outcome], self.pool.audits.outcomes[outcome])
+        return audits
 
 
 def _pool(count: Count, deals: int) -> Iterator[Metric]:

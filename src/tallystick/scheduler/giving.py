@@ -17,9 +17,18 @@ import anyio
 
 from tallystick.engine.bells import HangUp
 from tallystick.engine.rounds import Rounds
-from tallystick.lifecycle.agenda import may_finish, too_late
+from tallystick.lifecycle.agenda import may_finish
+from tallystick.lifecycle.audit import is_second_opinion
 from tallystick.lifecycle.facts import Assigned
-from tallystick.lifecycle.fitness import Applicant, NoWork, meets_kin, needs_of, unable
+from tallystick.lifecycle.fitness import (
+    Applicant,
+    NoWork,
+    meets_kin,
+    needs_of,
+    suits,
+    unable,
+)
+from tallystick.lifecycle.margins import too_late
 from tallystick.lifecycle.task import Task
 from tallystick.poco.contribution import weight
 from tallystick.poco.tags import GPU, GRAMINE, SCONE, TDX, TEE, tag_of
@@ -27,7 +36,7 @@ from tallystick.poco.values import Address, Tag, TaskId
 from tallystick.scheduler.hanging import HungUp, unless_hung_up
 from tallystick.scheduler.line import Line, Machine, Place
 from tallystick.scheduler.purses import Purse, Purses
-from tallystick.wire.authorization import WorkerpoolAuthorization
+from tallystick.wire.authorization import UNSIGNED, WorkerpoolAuthorization
 from tallystick.wire.scheduler import WorkerModel
 
 if TYPE_CHECKING:
@@ -76,6 +85,8 @@ class Giving:
         self._newest = 0
         self._opened: dict[TaskId, int] = {}
         """The tasks that want somebody, by a count of openings."""
+        self._second = set[TaskId]()
+        """Of these, the ones that want a second opinion."""
         self._called: dict[TaskId, Place] = {}
         """Who is to look at an opening now."""
         self._round = Rounds[_Ask, WorkerpoolAuthorization | TaskId | None](self._give)
@@ -142,7 +153,8 @@ class Giving:
             return None
         free = self._openings.busy(worker) < applicant.slots
         late = worker in known.replicates or too_late(known.deal, self._pool.clock.now())
-        fit = free and not late and unable(applicant, needs_of(known.deal)) is None
+        able = suits(applicant, known) and unable(applicant, needs_of(known.deal)) is None
+        fit = free and not late and able
         return self._record(known, ask, applicant) if fit else None
 
     def why_none(self, worker: Address, instance: str) -> NoWork:
@@ -151,7 +163,7 @@ class Giving:
             return NoWork.NOT_REGISTERED
         applicant = self._applicant(worker, bool(instance), self.purses.known(worker))
         if applicant is None:
-            return NoWork.BLOCKED
+            return NoWork.BLOCKED if self.is_blocked(worker) else NoWork.DISTRUSTED
         if not self._openings.begins_new:
             return NoWork.POOL_DRAINS
         return self._openings.why_none(applicant, self._pool.clock.now())
@@ -161,6 +173,7 @@ class Giving:
         freed = self._openings.tell(id, task)
         if not self._openings.wants(id):
             self._opened.pop(id, None)
+            self._second.discard(id)
         else:
             self._open(id)
             self._call(id)
@@ -179,9 +192,16 @@ class Giving:
             self.line.ring_short()
 
     def _open(self, id: TaskId) -> None:
-        if id not in self._opened and self._openings.wants(id):
-            self._newest += 1
-            self._opened[id] = self._newest
+        if not self._openings.wants(id):
+            return
+        task = self._pool.engine.states.get(str(id))
+        second = task is not None and is_second_opinion(task)
+        if id in self._opened and second == (id in self._second):
+            return
+        # What a task wants now others may give than those who have looked.
+        self._newest += 1
+        self._opened[id] = self._newest
+        (self._second.add if second else self._second.discard)(id)
 
     def _may_have_some(self, place: Place) -> bool:
         """Whether there is something, as far as is known without asking the chain. What is seen
@@ -230,6 +250,8 @@ class Giving:
                 continue
             if unable(applicant, needs_of(task.deal)) is not None:
                 place.short = True
+            elif not suits(applicant, task):
+                continue
             elif not meets_kin(applicant, task):
                 return place
             else:
@@ -279,11 +301,15 @@ class Giving:
 
     def _record(self, task: Task, ask: _Ask, applicant: Applicant) -> WorkerpoolAuthorization:
         pool, worker = self._pool, ask.worker
-        permission = pool.authorization(task, worker)
+        power, alone = weight(ask.purse.score), applicant.unstaked and may_finish(task)
+        first = self._hands_in(worker, ask.instance)
+        terms = pool.audits.terms(task, worker, power, digest_first=first)
+        later = terms is not None and terms.digest_first
+        permission = pool.authorization(task, worker, UNSIGNED if later else None)
+        signed = None if later else permission.signature.value
         stream = str(task.id)
         due = max(ask.since, pool.engine.changed(stream))
-        power, alone = weight(ask.purse.score), applicant.unstaked and may_finish(task)
-        fact = Assigned(worker, power, permission.signature.value, alone)
+        fact = Assigned(worker, power, signed, alone, terms)
         pool.engine.record(stream, fact)
         pool.engine.acted("assign", stream, due)
         self._openings.served(task.deal.id)
@@ -294,8 +320,11 @@ class Giving:
     ) -> Applicant | None:
         """The worker as far as it is known; None for one that gets no work at all."""
         model = self._pool.roster.model(worker)
-        if model is None or self.is_blocked(worker):
+        audits = self._pool.audits
+        if model is None or self.is_blocked(worker) or audits.distrusts(worker):
             return None
+        # Who votes and finalizes at once could vote for something else than it has handed in.
+        believed = audits.policy is None or (model.digest_first and audits.believes(worker))
         owed = self._openings.owed(worker)
         return Applicant(
             wallet=worker,
@@ -304,9 +333,18 @@ class Giving:
             memory=max(0, model.memory_size),
             stake=None if purse is None else purse.stake - owed,
             gas=purse is None or purse.gas,
-            unstaked=unstaked and self.unstaked and model.contribute_and_finalize,
+            unstaked=(
+                unstaked and self.unstaked and model.contribute_and_finalize and believed
+            ),
             kin=self._pool.roster.kin(worker),
+            audits=audits.may_audit(worker),
+            trusted=worker in audits.auditors,
         )
+
+    def _hands_in(self, worker: Address, instance: str) -> bool:
+        """Whether this worker can hand in its digest before it may vote."""
+        model = self._pool.roster.model(worker)
+        return bool(instance) and model is not None and model.digest_first
 
     def _offers(self, model: WorkerModel) -> Tag:
         return _OFFERS[

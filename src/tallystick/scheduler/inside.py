@@ -13,6 +13,7 @@ from tallystick.lifecycle.facts import Fact
 from tallystick.lifecycle.openings import Openings
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address, Signature
+from tallystick.scheduler.audits import Audits
 from tallystick.scheduler.roster import Roster
 from tallystick.wire.authorization import WorkerpoolAuthorization
 
@@ -28,6 +29,7 @@ class Inside(Protocol):
     hub: Hub
     clock: ChainClock
     openings: Openings
+    audits: Audits
 
     def authorization(
         self, task: Task, worker: Address, known: Signature | None = None

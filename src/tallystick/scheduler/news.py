@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 
 from tallystick.engine.bells import Bells
 from tallystick.engine.journal import Entry
-from tallystick.lifecycle.facts import Assigned, Fact, UploadRequested
+from tallystick.lifecycle.audit import goes_on
+from tallystick.lifecycle.facts import (
+    Assigned,
+    Audited,
+    Authorized,
+    Fact,
+    UploadRequested,
+)
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address
-from tallystick.wire.scheduler import PoolNews
+from tallystick.wire.news import PoolNews
 
 if TYPE_CHECKING:
     from tallystick.scheduler.inside import Inside
@@ -37,7 +44,12 @@ class News:
     def keep(self, entry: Entry[Fact]) -> None:
         """Keep a decision about a worker; other facts are passed over."""
         match entry.fact:
-            case Assigned(worker=worker) | UploadRequested(worker=worker):
+            case (
+                Assigned(worker=worker)
+                | UploadRequested(worker=worker)
+                | Authorized(worker=worker)
+                | Audited(worker=worker, agreed=False)
+            ):
                 insort(self._told[worker], entry, key=lambda entry: entry.seq)
                 if self.shared:
                     self._owed[worker][entry.seq] = time.monotonic() + _OWED
@@ -71,7 +83,19 @@ class News:
                     authorization=self._pool.authorization(task, worker, known),
                     from_block=self._pool.birth_block(task),
                     alone=task.replicates[worker].alone,
+                    digest_first=task.replicates[worker].digest_first,
+                    goes_on=goes_on(task, worker),
                 )
+            case Authorized(worker=worker, authorization=signed):
+                self._pool.engine.acted("authorize", entry.stream, entry.at)
+                return PoolNews(
+                    seq=entry.seq,
+                    chain_task_id=task.id,
+                    kind="Authorized",
+                    authorization=self._pool.authorization(task, worker, signed),
+                )
+            case Audited():
+                return PoolNews(seq=entry.seq, chain_task_id=task.id, kind="Refuted")
             case UploadRequested(deadline=deadline):
                 self._pool.engine.acted("request upload", entry.stream, entry.at)
                 return PoolNews(

@@ -17,7 +17,16 @@ from tallystick.engine.clock import ChainClock
 from tallystick.engine.journal import Entry
 from tallystick.engine.pulse import Pulse
 from tallystick.lifecycle.agenda import PoolCommand, overdue, owed_by_pool
-from tallystick.lifecycle.facts import Assigned, Fact, Initialized, Lost, Recovering
+from tallystick.lifecycle.audit import Authorize
+from tallystick.lifecycle.facts import (
+    Assigned,
+    Audited,
+    Authorized,
+    Fact,
+    Initialized,
+    Lost,
+    Recovering,
+)
 from tallystick.lifecycle.fitness import NoWork
 from tallystick.lifecycle.openings import Openings
 from tallystick.lifecycle.replicate import OVER, Status
@@ -25,11 +34,12 @@ from tallystick.lifecycle.task import Task, TaskStatus, advance, fold
 from tallystick.lifecycle.views import modern
 from tallystick.poco.contribution import authorization_hash
 from tallystick.poco.values import Address, Signature, TaskId
+from tallystick.scheduler.audits import Audits
 from tallystick.scheduler.giving import Elsewhere, Giving
 from tallystick.scheduler.news import News
 from tallystick.scheduler.roster import Roster
-from tallystick.wire.authorization import SignatureBody, WorkerpoolAuthorization
-from tallystick.wire.scheduler import PoolNews
+from tallystick.wire.authorization import UNSIGNED, SignatureBody, WorkerpoolAuthorization
+from tallystick.wire.news import PoolNews
 
 if TYPE_CHECKING:
     from tallystick.scheduler.inside import PoolEngine
@@ -78,6 +88,7 @@ class Pool:
         self.openings = Openings()
         for stream, task in engine.states.items():
             self.openings.tell(TaskId(stream), task)
+        self.audits = Audits(roster)
         self.giving = Giving(self)
         self._news = News(self)
         self._births: dict[str, int] = {}
@@ -139,7 +150,11 @@ class Pool:
     def authorization(
         self, task: Task, worker: Address, known: Signature | None = None
     ) -> WorkerpoolAuthorization:
-        """The permission of `worker` to contribute to `task`; asked again, it is the same."""
+        """The permission of `worker` to contribute to `task`; asked again, it is the same. It
+        is not signed while the worker has to hand in its digest first."""
+        mine = task.replicates.get(worker)
+        if known is None and mine and mine.digest_first:
+            known = mine.authorization or UNSIGNED
         signature = known or Signature(
             self.wallet.sign_message(authorization_hash(worker, task.id))
         )
@@ -150,6 +165,18 @@ class Pool:
             worker_wallet=worker,
             signature=SignatureBody(value=signature),
         )
+
+    def authorize(self, command: Authorize) -> Fact:
+        """Let a worker vote for what it has handed in, unless an audit has found a wrong result
+        of it meanwhile."""
+        task = self.engine.states[str(command.task)]
+        worker, terms = command.worker, task.replicates[command.worker].scrutiny
+        if self.audits.distrusts(worker):
+            return Audited(
+                worker, agreed=False, owner=terms.owner if terms else "", counts=False
+            )
+        digest = authorization_hash(worker, task.id)
+        return Authorized(worker, Signature(self.wallet.sign_message(digest)))
 
     def mark_lost(self, silence: float) -> None:
         """Note that the replicates of workers not heard for `silence` seconds are lost, and
@@ -256,6 +283,7 @@ class Pool:
 
     def _keep(self, entry: Entry[Fact]) -> None:
         self._news.keep(entry)
+        self.audits.keep(entry, self.engine.states.get(entry.stream))
         match entry.fact:
             case Initialized() if entry.ref is not None:
                 self._births[entry.stream] = entry.ref.block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 from tallystick.chain.batches import Batches
@@ -21,10 +22,16 @@ from tallystick.lifecycle.agenda import (
     Reopen,
     RequestUpload,
 )
-from tallystick.lifecycle.facts import Fact, UploadRequested
+from tallystick.lifecycle.audit import Authorize, Conclude
+from tallystick.lifecycle.facts import Audited, Fact, UploadRequested
 from tallystick.poco.signing import lenient_hex
 
 _OnChain = Initialize | Finalize | Reopen | Claim | ClaimUnopened
+
+
+def nobody(command: Authorize) -> Fact | None:
+    """Where nobody audits, nobody is authorized later."""
+    return None
 
 
 class PoolSteps:
@@ -33,18 +40,29 @@ class PoolSteps:
     def __init__(self, hub: Hub, sender: Sender, clock: ChainClock) -> None:
         self._hub, self._sender, self._clock = hub, sender, clock
         self._batches = Batches(hub.calls, sender)
+        self.authorize: Callable[[Authorize], Fact | None] = nobody
+        """Signs what a worker may vote with."""
 
     async def perform(self, command: PoolCommand) -> Fact | None:
         """Do `command`; what somebody else has done meanwhile is done."""
-        if isinstance(command, RequestUpload):
-            return UploadRequested(command.worker, self._clock.now() + UPLOAD_PERIOD)
+        match command:
+            case RequestUpload(worker=worker):
+                return UploadRequested(worker, self._clock.now() + UPLOAD_PERIOD)
+            case Conclude(worker=worker, agreed=agreed, owner=owner, counts=counts):
+                return Audited(worker, agreed, owner, counts or not agreed)
+            case Authorize():
+                return self.authorize(command)
+            case _:
+                await self._call_chain(command)
+                return None
+
+    async def _call_chain(self, command: _OnChain) -> None:
         try:
             await self._with_others(command)
         except Refused:
             # Trying a call is a look at the chain: it refuses what is done already.
             if await self._is_wanted(command):
                 await self._alone(command)
-        return None
 
     async def _with_others(self, command: _OnChain) -> None:
         """In one transaction with what is due for other tasks, where the contracts can."""

@@ -16,6 +16,7 @@ from tallystick.lifecycle.agenda import (
     RequestUpload,
     WorkerCommand,
 )
+from tallystick.lifecycle.audit import Authorize, Conclude
 from tallystick.lifecycle.facts import Step
 from tallystick.poco.contribution import result_hash, result_seal
 from tallystick.poco.ledger import ChainStatus, Ledger, Permit, Vote
@@ -96,7 +97,11 @@ def worker_call(
 
 def pool_call(scheduler: Address, command: PoolCommand) -> Call | None:
     """The same for the scheduler."""
-    return None if isinstance(command, RequestUpload) else Call(scheduler, command)
+    return (
+        None
+        if isinstance(command, RequestUpload | Conclude | Authorize)
+        else Call(scheduler, command)
+    )
 
 
 def execute(ledger: Ledger, call: Call, now: Instant) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tallystick.lifecycle.agenda import UPLOAD_PERIOD
+from tallystick.lifecycle.audit import waits
 from tallystick.lifecycle.facts import ConsensusReached
 from tallystick.lifecycle.replicate import OVER, Status
 from tallystick.lifecycle.task import Task, TaskStatus
@@ -120,7 +121,7 @@ class Invariants:
             for task_id in self._tasks(deal):
                 task = ledger.tasks.get(task_id)
                 if task is None or task.status in _OPEN:
-                    due.update(_stakes(deal, task))
+                    due.update(stakes_of(deal, task))
         return due
 
     def _tasks(self, deal: Deal) -> list[TaskId]:
@@ -136,7 +137,7 @@ class Invariants:
                 continue
             self._mirrored[party.name, task.id] = (task, self._version)
             chain = self._world.chain.ledger.tasks.get(task.id)
-            for what in _differences(task, chain):
+            for what in differences(task, chain):
                 yield f"{party.name} has another {what} of {task.id} than the chain"
             if isinstance(party, Worker) and _is_idle(party, task, self._world.now):
                 yield f"{party.name} does nothing about {task.id} and waits for nobody"
@@ -220,7 +221,7 @@ class Invariants:
                 yield f"{party.name} has {what}"
 
 
-def _stakes(deal: Deal, task: ChainTask | None) -> Counter[Address]:
+def stakes_of(deal: Deal, task: ChainTask | None) -> Counter[Address]:
     """What one open task keeps locked."""
     due: Counter[Address] = Counter({deal.sponsor: deal.task_price})
     due[deal.workerpool.owner] += scheduler_stake(deal.workerpool.price)
@@ -229,7 +230,7 @@ def _stakes(deal: Deal, task: ChainTask | None) -> Counter[Address]:
     return due
 
 
-def _differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
+def differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
     if (task.status.name, chain is None) == ("UNSET", True):
         return
     if chain is None or task.status.name != chain.status.name:
@@ -256,7 +257,8 @@ def _is_idle(worker: Worker, task: Task, now: Instant) -> bool:
     if mine is None or mine.status in OVER or worker.owed(task, now):
         return False
     voted = mine.status in (Status.CONTRIBUTED, Status.REVEALED, Status.UPLOADED)
-    return task.status.over or not (voted or task.status is TaskStatus.UNSET)
+    others = voted or (waits(mine) and task.status is TaskStatus.ACTIVE)
+    return task.status.over or not (others or task.status is TaskStatus.UNSET)
 
 
 def _can_reveal(worker: Worker, task: Task, chain: ChainTask) -> bool:

@@ -111,4 +111,9 @@ class Plan:
     seed: int
     purchases: tuple[Purchase, ...]
     machines: tuple[Machine, ...]
+    audit: float = 0.0
+    """The share of the tasks that one vote decides that is computed a second time; more than
+    0: every worker hands in its digest first."""
+    auditors: int = 0
+    """So many machines, the first ones, are the operator's own."""
     odds: Odds = field(default_factory=Odds)

@@ -13,6 +13,8 @@ from tallystick.lifecycle.facts import (
     Aborted,
     AppFetched,
     Assigned,
+    Audited,
+    Authorized,
     Began,
     Checked,
     Completed,
@@ -238,7 +240,12 @@ class Scheduler(Party):
         """What it has decided about `worker` past a cursor."""
         for entry in self.memory.read(after):
             match entry.fact:
-                case Assigned(worker=whom) | UploadRequested(worker=whom) if whom == worker:
+                case (
+                    Assigned(worker=whom)
+                    | UploadRequested(worker=whom)
+                    | Authorized(worker=whom)
+                    | Audited(worker=whom, agreed=False)
+                ) if whom == worker:
                     yield entry
                 case _:
                     continue

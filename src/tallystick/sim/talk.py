@@ -15,6 +15,7 @@ from tallystick.lifecycle.task import TaskStatus
 from tallystick.poco.contribution import weight
 from tallystick.poco.values import Address, Instant, TaskId
 from tallystick.sim.accounts import authorization
+from tallystick.sim.audits import Terms
 from tallystick.sim.parties import WORKER_FACTS, Scheduler, Worker
 from tallystick.wire.dialect import from_update, to_update
 
@@ -30,6 +31,8 @@ class Weather:
     scores: dict[Address, int]
     lost: Callable[[], bool]
     """Whether the next message is lost."""
+    terms: Terms
+    """On which a worker gets a task."""
 
 
 def exchange(worker: Worker, scheduler: Scheduler, weather: Weather) -> None:
@@ -47,13 +50,20 @@ def exchange(worker: Worker, scheduler: Scheduler, weather: Weather) -> None:
 
 def _assign(worker: Worker, scheduler: Scheduler, weather: Weather) -> None:
     """Answer a worker that asks for work."""
-    me, tasks = worker.address, [t for t in scheduler.tasks if t.status is TaskStatus.ACTIVE]
+    me, terms = worker.address, weather.terms
+    tasks = [
+        task
+        for task in scheduler.tasks
+        if task.status is TaskStatus.ACTIVE and terms.suits(task, me)
+    ]
     room = busy_slots(me, tasks) < worker.machine.slots
     if room and (task := task_for(me, tasks, weather.now)) is not None:
         power = weight(weather.scores.get(me, 0))
         alone = worker.machine.at_once and may_finish(task)
-        permission = authorization(me, task.id)
-        scheduler.record(task.id, Assigned(me, power, permission, alone=alone))
+        scrutiny = terms.of(task, me)
+        permission = None if scrutiny else authorization(me, task.id)
+        given = Assigned(me, power, permission, alone=alone, scrutiny=scrutiny)
+        scheduler.record(task.id, given)
 
 
 def _meet(worker: Worker, scheduler: Scheduler) -> None:
@@ -106,7 +116,8 @@ def _accepted(worker: Worker, scheduler: Scheduler, entry: Entry[Fact]) -> bool:
         return False
     mine = worker.mine(task)
     assert isinstance(entry.fact, WORKER_FACTS)
-    told = to_update(entry.fact, alone=bool(mine and mine.alone))
+    alone, first = bool(mine and mine.alone), bool(mine and mine.digest_first)
+    told = to_update(entry.fact, alone=alone, digest_first=first)
     if told is None or scheduler.accept(
         worker.address, entry, from_update(worker.address, told)
     ):

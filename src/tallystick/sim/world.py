@@ -13,8 +13,11 @@ from functools import partial
 from random import Random
 
 from tallystick.lifecycle import agenda
+from tallystick.lifecycle.audit import Authorize, Conclude
 from tallystick.lifecycle.facts import (
     Aborted,
+    Audited,
+    Authorized,
     Began,
     Fact,
     Failed,
@@ -27,6 +30,7 @@ from tallystick.lifecycle.task import Task
 from tallystick.poco.ledger import ChainStatus
 from tallystick.poco.values import Address, Instant, Nrlc, TaskId
 from tallystick.sim import accounts, market, report
+from tallystick.sim.audits import Terms
 from tallystick.sim.blocks import Block
 from tallystick.sim.calls import Call, Contribute, Reveal, pool_call, worker_call, worthwhile
 from tallystick.sim.chain import Chain
@@ -116,6 +120,7 @@ class World:
             now=self.now,
             scores=self.chain.ledger.scores,
             lost=lambda: self.chance(self.odds.loss),
+            terms=Terms(self.plan),
         )
         for worker in self.workers.values():
             if worker.up:
@@ -251,8 +256,15 @@ class World:
     def _done(self, party: Party, command: Command) -> Fact | None:
         if isinstance(party, Worker):
             return self._work(party, command)
-        assert isinstance(command, agenda.RequestUpload)
-        return UploadRequested(command.worker, self.now + agenda.UPLOAD_PERIOD)
+        match command:
+            case Conclude(worker=worker, agreed=agreed, owner=owner, counts=counts):
+                return Audited(worker, agreed, owner, counts)
+            case Authorize(task=task, worker=worker):
+                return Authorized(worker, accounts.authorization(worker, task))
+            case agenda.RequestUpload(worker=worker):
+                return UploadRequested(worker, self.now + agenda.UPLOAD_PERIOD)
+            case _:
+                raise AssertionError(f"{command} is a call")
 
     def _work(self, worker: Worker, command: Command) -> WorkerFact | None:
         match command, worker.task(command.task):

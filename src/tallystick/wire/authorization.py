@@ -9,6 +9,9 @@ from tallystick.poco.contribution import authorization_hash
 from tallystick.poco.signing import BadSignature, ethereum_message_hash, recover
 from tallystick.poco.values import ZERO_ADDRESS, Address, DealId, Signature, TaskId
 
+UNSIGNED = Signature(bytes(65))
+"""In the place of a signature that comes once the worker has handed in its digest."""
+
 
 class Body(BaseModel):
     """What travels as JSON: camelCase outside, unknown fields ignored, values immutable."""

@@ -22,9 +22,10 @@ from tallystick.lifecycle.facts import (
     Uploaded,
     WorkerFact,
 )
+from tallystick.lifecycle.replicate import VOTED_ON
 from tallystick.lifecycle.views import STEP_NAMES
 from tallystick.lifecycle.vocabulary import DONE
-from tallystick.poco.values import Address
+from tallystick.poco.values import Address, Digest
 from tallystick.wire.scheduler import ComputeLogs, StatusDetails, StatusUpdate
 
 _PART_OF: Final = {Step.PUBLISH: Step.FINISH}
@@ -47,25 +48,34 @@ class UnknownStatus(ValueError):
 
 
 def to_update(
-    fact: WorkerFact, logs: ComputeLogs | None = None, *, alone: bool = False
+    fact: WorkerFact,
+    logs: ComputeLogs | None = None,
+    *,
+    alone: bool = False,
+    digest_first: bool = False,
 ) -> StatusUpdate | None:
-    """How a worker reports `fact`; `logs` go with what was computed, and `alone` says whether
-    its vote finalizes the task. None for what v9 has no name for: what a worker checks and
-    waits for is its own business, unless it fails."""
+    """How a worker reports `fact`; `logs` go with what was computed, `alone` says whether its
+    vote finalizes the task, and with `digest_first` the digest is handed in. None for what v9
+    has no name for: what a worker checks and waits for is its own business, unless it fails.
+    """
     match fact:
         case Began(step=Step.CHECK) | Checked() | Published() | Held() | Resumed():
             return None
         case Began(step=step):
             return StatusUpdate(status=STEP_NAMES[_PART_OF.get(step, step)][0])
-        case Failed(step=step, cause=cause):
+        case Failed(step=step, cause=cause, digest=digest):
             vote = Step.FINISH if alone else Step.CONTRIBUTE
             stage = vote if step is Step.CHECK else _PART_OF.get(step, step)
-            details = StatusDetails(cause=cause, compute_logs=logs)
+            handed = str(digest) if digest and digest_first else None
+            details = StatusDetails(cause=cause, compute_logs=logs, result_digest=handed)
             return StatusUpdate(status=STEP_NAMES[stage][2], details=details)
         case Aborted(cause=cause):
             return StatusUpdate(status="ABORTED", details=StatusDetails(cause=cause))
-        case Computed(exit_code=exit_code):
-            details = StatusDetails(exit_code=exit_code, compute_logs=logs)
+        case Computed(digest=digest, exit_code=exit_code):
+            handed = str(digest) if digest and digest_first else None
+            details = StatusDetails(
+                exit_code=exit_code, compute_logs=logs, result_digest=handed
+            )
             return StatusUpdate(status="COMPUTED", details=details)
         case Uploaded(link=link, callback=told):
             details = StatusDetails(result_link=link, chain_callback_data=told or None)
@@ -83,7 +93,9 @@ def from_update(worker: Address, update: StatusUpdate) -> WorkerFact | None:
     if status in _BEGUN:
         return Began(worker, _BEGUN[status])
     if status in _FAILED:
-        return Failed(worker, _FAILED[status], details.cause or "UNKNOWN")
+        step = _FAILED[status]
+        digest = _digest(details) if step in VOTED_ON else None
+        return Failed(worker, step, details.cause or "UNKNOWN", digest)
     if status == "ABORTED":
         return Aborted(worker, details.cause or "UNKNOWN")
     if status in ("CONTRIBUTED", "REVEALED", DONE):
@@ -91,10 +103,14 @@ def from_update(worker: Address, update: StatusUpdate) -> WorkerFact | None:
     return _achieved(worker, status, details)
 
 
+def _digest(details: StatusDetails) -> Digest | None:
+    return Digest(details.result_digest) if details.result_digest else None
+
+
 def _achieved(worker: Address, status: str, details: StatusDetails) -> WorkerFact:
     kind = _ENDED.get(status)
     if kind is Computed:
-        return Computed(worker, None, details.exit_code)
+        return Computed(worker, _digest(details), details.exit_code)
     if kind is Uploaded:
         told = details.chain_callback_data or ""
         return Uploaded(worker, details.result_link or "", told)

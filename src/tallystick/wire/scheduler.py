@@ -24,6 +24,7 @@ from tallystick.poco.values import Address, Hash, TaskId
 from tallystick.wire.auth import login_digest
 from tallystick.wire.authorization import Body, WorkerpoolAuthorization
 from tallystick.wire.excuses import told_reason
+from tallystick.wire.news import PoolFeed
 from tallystick.wire.versions import SCHEDULER
 
 PATIENCE = 25.0
@@ -75,6 +76,8 @@ class WorkerModel(Body):
     tdx_enabled: bool = False
     contribute_and_finalize: bool = False
     """Whether its vote finalizes a task that one vote decides. Peers of ours alone tell it."""
+    digest_first: bool = False
+    """Whether it can hand in its digest before it may vote. Peers of ours alone tell it."""
 
     @property
     def slots(self) -> int:
@@ -95,6 +98,10 @@ class OwnOffer(ReplicateOffer):
     weight: int = 0
     from_block: int = 0
     alone: bool = False
+    digest_first: bool = False
+    """Whether the authorization is signed only when the digest was handed in."""
+    goes_on: bool = False
+    """Whether the digest is wanted even when others have decided the task."""
 
 
 class ComputeLogs(Body):
@@ -123,6 +130,10 @@ class StatusDetails(Body):
     compute_logs: ComputeLogs | None = None
     exit_code: int | None = Field(default=None, ge=-(1 << 31), lt=1 << 32)
     tee_session_generation_error: str | None = None
+    result_digest: str | None = Field(
+        default=None, pattern=r"^0x[0-9a-f]{64}$", exclude_if=lambda value: value is None
+    )
+    """What was computed, handed in before the vote. Peers of ours alone tell it."""
 
 
 class StatusUpdate(Body):
@@ -132,32 +143,6 @@ class StatusUpdate(Body):
     modifier: str | None = None
     date: str | int | None = None
     details: StatusDetails | None = None
-
-
-class PoolNews(Body):
-    """`GET /replicates/facts`: what the scheduler decided about this worker, in order.
-
-    `kind` is Assigned (with the authorization) or UploadRequested (with its deadline, seconds
-    since the epoch by the chain). `from_block` tells where on the chain the task begins.
-    """
-
-    seq: int
-    chain_task_id: TaskId
-    kind: str
-    weight: int = 0
-    authorization: WorkerpoolAuthorization | None = None
-    deadline: int = 0
-    from_block: int = 0
-    alone: bool = False
-
-
-class PoolFeed(Body):
-    """News past a cursor, and the cursor after them."""
-
-    news: tuple[PoolNews, ...]
-    next: int
-    of: str = ""
-    """Which scheduler process numbered them: a cursor means nothing to another one."""
 
 
 class NotYet(Exception):

@@ -23,6 +23,8 @@ _ANSWERS = {
     "NOT_REGISTERED": "The scheduler does not know this worker: it registers again.",
     "ASKED_TOO_EARLY": "The worker asked before it had seen a block of the chain.",
     "BLOCKED": "The pool's operator has blocked this wallet: ask why, or choose another pool.",
+    "DISTRUSTED": "Others computed something else than this worker, or than another one of its"
+    " owner: the pool's operator can pardon it.",
     "POOL_DRAINS": "The pool is about to end: it begins no task, and finishes those it has.",
 }
 

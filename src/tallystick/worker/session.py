@@ -23,11 +23,14 @@ from tallystick.lifecycle.agenda import OwnCommand
 from tallystick.lifecycle.facts import (
     Aborted,
     Assigned,
+    Audited,
+    Authorized,
     Computed,
     Fact,
     Failed,
     IllegalFact,
     Ordered,
+    Scrutiny,
     UploadRequested,
     WorkerFact,
 )
@@ -35,19 +38,20 @@ from tallystick.lifecycle.pool import busy_slots
 from tallystick.lifecycle.replicate import OVER, Replicate
 from tallystick.lifecycle.task import Task, advance
 from tallystick.poco.deal import Deal
-from tallystick.poco.values import ZERO_ADDRESS, Address, TaskId
-from tallystick.wire.authorization import WorkerpoolAuthorization
+from tallystick.poco.values import Address, TaskId
+from tallystick.wire.authorization import UNSIGNED, WorkerpoolAuthorization
 from tallystick.wire.dialect import to_update
+from tallystick.wire.news import PoolNews
 from tallystick.wire.scheduler import (
     PATIENCE,
     NotRegistered,
     NotYet,
     OwnOffer,
-    PoolNews,
     SchedulerClient,
     Unwelcome,
     WorkerModel,
 )
+from tallystick.worker import permits
 from tallystick.worker.config import WorkerConfig
 from tallystick.worker.contact import Contact
 from tallystick.worker.decisions import Decisions
@@ -77,10 +81,6 @@ _DUTIES = {
     "_place": "decisions of the scheduler",
     "_tell": "reports to the scheduler",
 }
-
-
-class WrongAuthorization(Exception):
-    """An assignment that the contract would not accept, so it is not worth any work."""
 
 
 @dataclass(slots=True)
@@ -131,6 +131,7 @@ class Session:
             cpu_nb=self.config.slots,
             memory_size=self.config.max_memory >> 30,
             contribute_and_finalize=self.config.contribute_and_finalize,
+            digest_first=True,
         )
         while True:
             try:
@@ -234,10 +235,16 @@ class Session:
         self._heard, self._feed = feed.next, feed.of
 
     async def _hear(self, news: PoolNews) -> None:
-        if news.authorization is not None:
-            await self._take(news.authorization, news)
+        stream, permission = str(news.chain_task_id), news.authorization
+        if news.kind == "Authorized" and permission is not None:
+            task = self.engine.states.get(stream)
+            if task is not None and self._is_good(permission, task.deal):
+                self._record(stream, Authorized(self.me, permission.signature.value))
+        elif permission is not None:
+            await self._take(permission, news)
+        elif news.kind == "Refuted":
+            self._record(stream, Audited(self.me, agreed=False))
         elif news.kind == "UploadRequested":
-            stream = str(news.chain_task_id)
             self._early.append((stream, UploadRequested(self.me, news.deadline)))
             self._place_early()
 
@@ -266,19 +273,28 @@ class Session:
         deal = await self.hub.deal(permission.deal_id)
         if deal is None:
             raise Unavailable(f"The node does not know deal {permission.deal_id} yet.")
-        try:
-            self._require_valid(permission, deal)
-        except WrongAuthorization as problem:
-            log.error("%s", problem)
+        if not self._is_good(permission, deal, unsigned=told.digest_first):
             return
         if stream not in self.engine.states:
             self.engine.record(stream, Ordered(deal, permission.task_index))
         await self.follower.catch_up(permission.chain_task_id, told.from_block)
-        assigned = Assigned(self.me, told.weight or 2, signature, told.alone)
+        signed = None if signature == UNSIGNED else signature
+        terms = Scrutiny(audits=told.goes_on, digest_first=True) if told.digest_first else None
+        assigned = Assigned(self.me, told.weight or 2, signed, told.alone, terms)
         objection = await self._objection(self.engine.states[stream], assigned)
         self._record(stream, assigned)
         if objection is not None:
             self.hand_back(self.engine.states[stream], objection)
+
+    def _is_good(
+        self, permission: WorkerpoolAuthorization, deal: Deal, *, unsigned: bool = False
+    ) -> bool:
+        mistake = permits.mistake(
+            permission, deal, me=self.me, pool=self.config.pool, unsigned=unsigned
+        )
+        if mistake:
+            log.error("%s", mistake)
+        return not mistake
 
     async def _objection(self, task: Task, assigned: Assigned) -> Reason | None:
         """Why we do not want a task that was offered; one that has our vote is wanted."""
@@ -293,21 +309,6 @@ class Session:
         """Give up our replicate of `task`, so that the scheduler asks somebody else."""
         self.decisions.note("declined", task.id, reason)
         self._record(str(task.id), Aborted(self.me, "ABORTED_BY_WORKER"))
-
-    def _require_valid(self, permission: WorkerpoolAuthorization, deal: Deal) -> None:
-        what = f"The authorization for {permission.chain_task_id}"
-        index, first = permission.task_index, deal.bot_first
-        if permission.worker_wallet != self.me:
-            raise WrongAuthorization(f"{what} is for {permission.worker_wallet}, not for us.")
-        ours = first <= index < first + deal.bot_size
-        if not ours or deal.task_id(index) != permission.chain_task_id:
-            raise WrongAuthorization(f"{what} names a task that is not of deal {deal.id}.")
-        if self.config.pool not in (None, deal.workerpool.pointer):
-            raise WrongAuthorization(f"{what} is of pool {deal.workerpool.pointer}, not ours.")
-        if permission.enclave_challenge != ZERO_ADDRESS:
-            raise WrongAuthorization(f"{what} is for an enclave, and this worker has none.")
-        if permission.signed_by() != deal.workerpool.owner:
-            raise WrongAuthorization(f"{what} is not signed by {deal.workerpool.owner}.")
 
     async def _tell(self) -> None:
         """Our own facts, in the order they happened, until each is acknowledged. What the
@@ -354,7 +355,8 @@ class Session:
         folder = TaskFolder(self.config.home, task.id)
         logs = folder.logs() if isinstance(fact, Computed | Failed) else None
         mine = task.replicates.get(self.me)
-        if (update := to_update(fact, logs, alone=bool(mine and mine.alone))) is None:
+        alone, first = bool(mine and mine.alone), bool(mine and mine.digest_first)
+        if (update := to_update(fact, logs, alone=alone, digest_first=first)) is None:
             return True
         try:
             await self.client.tell(task.id, update)

@@ -19,7 +19,6 @@ from tallystick.lifecycle.agenda import (
     Claim,
     Do,
     OwnCommand,
-    headroom,
     owed_by_worker,
     stake_to_claim,
 )
@@ -36,6 +35,7 @@ from tallystick.lifecycle.facts import (
     Step,
     Uploaded,
 )
+from tallystick.lifecycle.margins import headroom
 from tallystick.lifecycle.replicate import Replicate
 from tallystick.lifecycle.task import Task, advance, fold
 from tallystick.poco.contribution import result_hash

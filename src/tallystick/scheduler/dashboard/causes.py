@@ -30,6 +30,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "RESULT_LINK_MISSING": "The worker published no result in its time.",
     "REVEAL_TIMEOUT": "The vote was not revealed in time.",
     "CANNOT_REVEAL": "The digest that was voted for is not on the worker's machine any more.",
+    "AUDIT_DIFFERED": "Others computed something else than this worker.",
     "ABORTED_BY_WORKER": "The worker gave the task up.",
     "PRICE_TOO_LOW": "The deal pays less than the worker's own policy asks for.",
     "LOW_PROFIT": "Gas would cost more than the worker's own policy allows.",

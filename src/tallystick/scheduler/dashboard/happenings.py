@@ -34,6 +34,7 @@ _WORDS: Final[Mapping[type[object], str]] = {
     f.Finalized: "It is completed, and everybody is paid.",
     f.Claimed: "It has failed: the requester took its money back.",
     f.Assigned: "was given a replicate.",
+    f.Authorized: "may vote for what it has handed in.",
     f.UploadRequested: "was chosen to publish the result.",
     f.Lost: "was not heard for too long.",
     f.Recovering: "is back, and takes up where it stopped.",
@@ -81,6 +82,12 @@ def words_of(fact: f.Fact) -> str:
             return f"waits with {step}. {_because(cause)}"
         case f.Aborted(cause=cause):
             return f"dropped it. {_because(cause)}"
+        case f.Audited(agreed=agreed):
+            return (
+                "computed what others did."
+                if agreed
+                else "computed something else than others."
+            )
         case f.Computed(exit_code=int(code)) if code:
             return f"has computed it; the app ended with exit code {code}."
         case _:

@@ -34,6 +34,7 @@ _WORDS: Final[Mapping[NoWork, str]] = {
     NoWork.NOT_REGISTERED: "It is not registered.",
     NoWork.ASKED_TOO_EARLY: "It asked before it had seen a block.",
     NoWork.BLOCKED: "The pool's operator has blocked it.",
+    NoWork.DISTRUSTED: "Audits found a wrong result of it, or of another worker of its owner.",
     NoWork.POOL_DRAINS: "The pool is about to end and begins nothing new.",
 }
 _CALM: Final = (NoWork.NO_TASK, NoWork.SLOTS_FULL, NoWork.ENOUGH_WORKERS, NoWork.ALREADY_HAD)
@@ -108,6 +109,8 @@ class Reasons:
         if sentences := self.admission.objections(worker, program):
             code, text = sentences[0]
             return Idle(code, text, "bad")
+        if self.pool.audits.distrusts(worker):
+            return Idle(NoWork.DISTRUSTED, _WORDS[NoWork.DISTRUSTED], "bad")
         return None
 
     def _short(
