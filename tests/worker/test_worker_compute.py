@@ -115,10 +115,34 @@ async def test_a_result_is_computed_once(tmp_path: Path):
     assert len(runs.jobs) == 2, "half a result is none"
 
 
-async def test_what_the_app_calls_stdout_is_its_own(tmp_path: Path):
-    runs = Runs(outcome(stdout=b"printed"), **RESULT, stdout_txt="written")
+async def test_what_was_printed_is_written_over_what_the_app_calls_stdout(tmp_path: Path):
+    """As by v9 workers: the digest of the whole folder has to be the same."""
+    runs = Runs(outcome(stdout=b"printed"), **RESULT, stdout_txt="written", stderr_txt="mine")
     await computer(tmp_path, runs).compute(task_of(), IMAGE, DealParams())
-    assert (folder(tmp_path).output / "stdout.txt").read_text() == "written"
+    assert (folder(tmp_path).output / "stdout.txt").read_text() == "printed"
+    assert (folder(tmp_path).output / "stderr.txt").read_text() == "mine", "nothing was printed"
+
+
+@pytest.mark.parametrize("printed", ["link", "folder"])
+async def test_what_was_printed_goes_nowhere_else(tmp_path: Path, printed: str):
+    """A link of the app leads nowhere, and a folder of it stays."""
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+
+    class Sly(Runs):
+        async def run(self, job: Job) -> Outcome:
+            end = await super().run(job)
+            here = job.output_dir / "stdout.txt"
+            here.symlink_to(victim) if printed == "link" else here.mkdir()
+            return end
+
+    runs = Sly(outcome(stdout=b"printed"), **RESULT)
+    assert await computer(tmp_path, runs).compute(task_of(), IMAGE, DealParams()) == Computed(
+        ME, A_RESULT, 0
+    )
+    here = folder(tmp_path).output / "stdout.txt"
+    assert victim.read_text() == "untouched"
+    assert here.is_dir() if printed == "folder" else here.read_text() == "printed"
 
 
 async def test_an_app_that_fails_with_a_result_is_voted_on(tmp_path: Path):
