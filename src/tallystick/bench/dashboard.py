@@ -37,7 +37,7 @@ _HELD = 20
 _PLAIN: Final = "a line of text"
 """What the same browser needs for the least that the same server can send."""
 _VIEWS = 20
-_PAINTS = 5
+_PAINTS = 3
 _LINKED: Final = re.compile(r'(?:href|src)="(/static/[^"]+)"')
 _CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 

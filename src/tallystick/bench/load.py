@@ -171,11 +171,13 @@ async def pushes(job: dict[str, Any]) -> Measured:
     for _ in range(math.ceil(job["settle"])):
         await asyncio.sleep(1.0)  # and the holder lives, or its tasks would be given away
         await link.answer(request("POST", "/workers/ping", holder))
-    found.troubles += given.qsize()
     with Stopwatch(found, job["process"]):
         for task in held:
             body = json.dumps({"status": "ABORTED", "details": {"cause": "UNKNOWN"}}).encode()
             drop = request("POST", f"/replicates/{task}/updateStatus", holder, body)
+            while not given.empty():  # who has a task that nobody dropped
+                given.get_nowait()
+                found.troubles += 1
             sent = time.perf_counter()
             answer = link.answer(drop)
             found.times.append(await given.get() - sent)

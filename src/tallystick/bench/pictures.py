@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 Points = Sequence[tuple[float, float]]
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 360, 70, 250, 40, 50
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 360, 70, 310, 40, 50
 _COLOURS = ("#1a6350", "#a14b00", "#1d4f91", "#7a2f73", "#5c5c00", "#8c1c13")
 
 
@@ -46,7 +46,7 @@ def _letters(unit: str) -> str:
 
 def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]]:
     """Points by unit and series; only what has several sizes and can be drawn by factors."""
-    sized = [row for row in rows if row["size"] and row["figure"] and row["unit"]]
+    sized = [row for row in rows if row["size"] and (row["figure"] or 0) > 0 and row["unit"]]
     found: dict[str, dict[str, Points]] = {}
     key = lambda row: (row["unit"], row["series"])  # noqa: E731 (used twice)
     for (unit, series), same in groupby(sorted(sized, key=key), key=key):
@@ -78,10 +78,14 @@ def _picture(title: str, series: Mapping[str, Points]) -> str:
     for number, (name, line) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         spots = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in line)
-        at = _TOP + 18 * number
+        at, edge = _TOP + 18 * number, _WIDTH - _RIGHT
+        pen = f'fill="none" stroke="{colour}" stroke-width="2"'
+        if number >= len(_COLOURS):
+            pen += ' stroke-dasharray="5 3"'
         parts.append(
-            f'<polyline points="{spots}" fill="none" stroke="{colour}" stroke-width="2"/>'
-            f'<text x="{_WIDTH - _RIGHT + 12}" y="{at}" fill="{colour}" font-size="11">'
+            f'<polyline points="{spots}" {pen}/>'
+            f'<path d="M{edge + 12} {at - 4}h24" {pen}/>'
+            f'<text x="{edge + 42}" y="{at}" fill="{colour}" font-size="11">'
             f"{escape(name)}</text>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -20,8 +20,9 @@ _EACH = 0.003
 async def run(options: Options, only: tuple[int, ...] = ()) -> Report:
     """One worker drops task after task; at the end of the run so many others still wait."""
     rows, pushes = [], options.samples(_PUSHES, quick=20)
-    async with lab(options.work) as place:
-        for size in sizes(options, only):
+    for size in sizes(options, only):
+        # On a pool of its own: tasks whose workers are gone would be given to who waits.
+        async with lab(options.work / str(size)) as place:
             workers = size + pushes + 1
             await aside(place.tasks, pushes)
             job: dict[str, Any] = {"kind": "pushes", "count": pushes}

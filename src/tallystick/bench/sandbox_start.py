@@ -29,7 +29,7 @@ from tallystick.execution.gvisor import GVISOR
 NAME = "sandbox-start"
 SUMMARY = "A job that does nothing, by each container runtime, beside plain `docker run`."
 
-_SAMPLES = 15
+_SAMPLES = 11
 _MIB = 1 << 20
 _COMMAND = ("python3", "-I", "-S", "-c", "pass")
 _NOTHING = ("true",)

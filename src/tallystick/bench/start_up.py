@@ -14,7 +14,7 @@ from tallystick.bench.report import Options, Report, Row
 NAME = "start-up"
 SUMMARY = "milliseconds that commands take, from their start to their end, beside Python alone"
 
-_SAMPLES = 15
+_SAMPLES = 7
 _TALLY = ("-m", "tallystick")
 _ALONE = "python3 -c pass"
 COMMANDS = {

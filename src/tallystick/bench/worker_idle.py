@@ -34,7 +34,7 @@ SUMMARY = "memory, processor time and start of a registered worker that has noth
 MEMORY, AMBITION, CPU, START = 70.0, 50.0, 0.2, 2.5
 """What we promise: MiB resident, better so many; percent of a core; seconds."""
 
-_RUNS = 3
+_RUNS = 2
 _WINDOW, _QUICK_WINDOW = 30.0, 3.0
 """Seconds over which processor time is counted: a few signs of life and a few demands."""
 _SETTLE = 3.0
