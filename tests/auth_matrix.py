@@ -18,6 +18,9 @@ def _routes(app: Any) -> Iterator[str]:
         if isinstance(route, Mount):
             yield f"MOUNT {route.path}"
             continue
+        if (inner := getattr(route, "original_router", None)) is not None:
+            yield from _routes(inner)
+            continue
         verbs = set(route.methods or ())
         for verb in verbs - ({"HEAD"} if "GET" in verbs else set()):
             yield f"{verb} {route.path}"

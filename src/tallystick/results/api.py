@@ -167,21 +167,18 @@ async def challenge(at: At) -> str:
 
 
 @routes.head("/ipfs/{cid}")
-async def gateway_head(cid: str, at: At) -> Response:
-    """Whether the content is here, and how long it is."""
-    stored = (await _owners(at, cid))[0]
+async def gateway_head(cid: str, at: At, authorization: Credential = "") -> Response:
+    """Whether the content is here, and how long it is. In a private store: to its readers."""
+    stored = (await _readable(at, cid, authorization))[0]
     return Response(headers={"Content-Length": str(stored.size), "ETag": f'"{stored.cid}"'})
 
 
 @routes.get("/ipfs/{cid}", response_class=FileResponse)
 async def gateway(cid: str, at: At, authorization: Credential = "") -> FileResponse:
     """The zip, as any IPFS gateway would give it. In a private store: to its readers only."""
-    owners = await _owners(at, cid)
+    owners = await _readable(at, cid, authorization)
     headers = dict(_SAFE)
     if at.config.private:
-        reader = at.tokens.reader(authorization)
-        if reader not in await at.judge.readers([stored.deal for stored in owners]):
-            raise Denied(403, f"{reader} is neither beneficiary nor requester of this result.")
         headers["Cache-Control"] = "private, no-store"
     return FileResponse(
         at.store.path(owners[0]),
@@ -189,6 +186,16 @@ async def gateway(cid: str, at: At, authorization: Credential = "") -> FileRespo
         filename=f"{owners[0].cid}.zip",
         headers={**headers, "ETag": f'"{owners[0].cid}"'},
     )
+
+
+async def _readable(at: Desk, cid: str, authorization: str) -> list[Stored]:
+    """Whose content it is, if the caller may read it."""
+    owners = await _owners(at, cid)
+    if at.config.private:
+        reader = at.tokens.reader(authorization)
+        if reader not in await at.judge.readers([stored.deal for stored in owners]):
+            raise Denied(403, f"{reader} is neither beneficiary nor requester of this result.")
+    return owners
 
 
 async def _owners(at: Desk, cid: str) -> list[Stored]:
