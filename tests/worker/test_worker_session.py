@@ -19,6 +19,7 @@ from tallystick.lifecycle.facts import (
     Aborted,
     AppFetched,
     Began,
+    Claimed,
     Completed,
     Computed,
     ConsensusReached,
@@ -45,6 +46,7 @@ from tallystick.wire.scheduler import (
     Unwelcome,
     WorkerModel,
 )
+from tallystick.worker import grace
 from tallystick.worker import session as module
 from tallystick.worker.folder import TaskFolder
 from tallystick.worker.session import Session, ended_folders
@@ -372,6 +374,43 @@ async def test_a_report_that_is_too_early_is_told_later_without_holding_up_the_r
         early = False
         await until(lambda: "STARTED" in line.told)
     assert sorted(line.told) == sorted(PROGRESS)
+
+
+async def test_the_last_report_is_told_again_to_a_scheduler_whose_node_is_behind(
+    worker: Bench, line: Line, monkeypatch: pytest.MonkeyPatch
+):
+    """The chain's end of a task was known here first, so the scheduler could not place it yet."""
+    monkeypatch.setattr(grace, "GRACE", 60.0)
+    early = True
+    line.answer = lambda status: NotYet("") if status == "FAILED" and early else None
+    monkeypatch.setattr(module, "to_update", lambda fact, *_, **__: _named(fact))
+    task = await worker.replicate()
+    worker.after(task, Began(worker.me, Step.START), Aborted(worker.me, "LATE"), Claimed())
+    assert worker.engine.states[str(task.id)].status.over
+    session = session_of(worker, line)
+    async with at(session._tell, session):
+        await until(lambda: "OTHER" in line.told)
+        assert "FAILED" not in line.told
+        early = False
+        session.changes.beat()
+        await until(lambda: "FAILED" in line.told)
+
+
+def _named(fact: Any) -> StatusUpdate:
+    return StatusUpdate(status="FAILED" if isinstance(fact, Aborted) else "OTHER")
+
+
+async def test_what_the_scheduler_will_never_place_is_dropped_in_the_end(
+    worker: Bench, line: Line, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(grace, "GRACE", 0.0)
+    line.answer = lambda status: NotYet("")
+    task = await worker.replicate()
+    worker.after(task, Began(worker.me, Step.START), Aborted(worker.me, "LATE"), Claimed())
+    session = session_of(worker, line)
+    async with at(session._tell, session):
+        await session.all_told()
+    assert line.told == []
 
 
 async def test_a_report_that_is_refused_for_good_is_dropped(worker: Bench, line: Line):

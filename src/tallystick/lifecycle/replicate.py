@@ -234,7 +234,10 @@ def _fail(replicate: Replicate, fact: Failed) -> Replicate:
     step, cause, digest = fact.step, fact.cause, fact.digest
     # A worker that was given up for lost may come back in the middle of a step.
     _require(replicate.doing in (step, None), replicate, fact)
-    _require(replicate.status in STARTS_FROM[step], replicate, fact)
+    may = replicate.status in STARTS_FROM[step]
+    # A reorg takes back that a winner was asked to upload, but not that it tried.
+    tried = step is Step.UPLOAD and replicate.status is S.REVEALED
+    _require(may or tried, replicate, fact)
     _require(digest is None or step in VOTED_ON, replicate, fact)
     voted = digest or (step in VOTED_ON and cause in VOTED_CAUSES)
     after = _settle(replicate, S.COMPUTED if voted else S.FAILED)

@@ -57,6 +57,7 @@ from tallystick.worker.contact import Contact
 from tallystick.worker.decisions import Decisions
 from tallystick.worker.folder import TaskFolder
 from tallystick.worker.gate import Gate, Judge, Reason
+from tallystick.worker.grace import Grace
 
 log = logging.getLogger(__name__)
 
@@ -111,14 +112,12 @@ class Session:
     """What the scheduler last answered to a ping."""
     _heard: int = 0
     _feed: str = ""
+    _grace: Grace = field(default_factory=Grace)
     _early: list[tuple[str, Fact]] = field(default_factory=list[tuple[str, Fact]])
 
     def __post_init__(self) -> None:
         self.decisions = Decisions(self.journal)
-        self.engine.listen(self._changed)
-
-    def _changed(self, entry: Entry[Fact]) -> None:
-        self.changes.beat()
+        self.engine.listen(lambda entry: self.changes.beat())
 
     async def register(self, *, takeover: bool = False) -> None:
         """Tell who we are, as often as it takes. Raises Refused when we are not wanted, and
@@ -313,14 +312,14 @@ class Session:
     async def _tell(self) -> None:
         """Our own facts, in the order they happened, until each is acknowledged. What the
         scheduler cannot place yet is told again when something has changed."""
-        cursor, early = self._cursor(TOLD), list[Entry[Fact]]()
+        cursor, early = int(self.journal.noted(TOLD) or 0), list[Entry[Fact]]()
         while True:
             seen = self.changes.count
             fresh = list(self.journal.read(cursor))
             early = [e for e in early + fresh if not await self._tell_one(e)]
             cursor = max([cursor, *(entry.seq for entry in fresh)])
             settled = min([cursor, *(entry.seq - 1 for entry in early)])
-            if settled != self._cursor(TOLD):
+            if str(settled) != self.journal.noted(TOLD):
                 self.journal.note(TOLD, str(settled))
             if not early and self.changes.count == seen:
                 await self.told_all(seen)
@@ -363,7 +362,8 @@ class Session:
         except Unwelcome:
             raise
         except NotYet:
-            return mine is None or (task.status.over and mine.status in OVER)
+            over = task.status.over and mine is not None and mine.status in OVER
+            return mine is None or (over and self._grace.is_over(entry.seq))
         except Refused as refusal:
             log.warning("The scheduler does not take %s of %s: %s", fact, task.id, refusal)
         return True
@@ -377,8 +377,8 @@ class Session:
             return False
         return True
 
-    def _cursor(self, name: str) -> int:
-        return int(self.journal.noted(name) or 0)
+    async def before_vote(self, task: Task) -> None:
+        """Nothing has to be asked: what a scheduler of ours wants is known from the start."""
 
 
 def ended_folders(home: Path, engine: WorkerEngine, me: Address) -> list[TaskFolder]:
