@@ -379,7 +379,7 @@ async def test_a_report_that_is_too_early_is_told_later_without_holding_up_the_r
 async def test_the_last_report_is_told_again_to_a_scheduler_whose_node_is_behind(
     worker: Bench, line: Line, monkeypatch: pytest.MonkeyPatch
 ):
-    """The chain's end of a task was known here first, so the scheduler could not place it yet."""
+    """The end of a task was known here first, so the scheduler could not place it yet."""
     monkeypatch.setattr(grace, "GRACE", 60.0)
     early = True
     line.answer = lambda status: NotYet("") if status == "FAILED" and early else None
