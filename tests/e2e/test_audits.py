@@ -11,7 +11,8 @@ from typing import Any
 import anyio
 import pytest
 from anyio import to_thread
-from market_lab import Lab, market_lab, more_workers, only, with_worker
+from market_lab import DEV, Lab, market_lab, more_workers, only, with_worker
+from test_status_causes import later
 
 from tallystick.devnet.packages import PocoPackages
 from tallystick.devnet.places import Places
@@ -22,15 +23,18 @@ from tallystick.wire.remote import ask
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 LIAR = Path(__file__).with_name("lying_worker.py")
+HOLDER = LIAR.with_name("holding_liar.py")
+UNIT = 60
+"""Seconds of the category DEV."""
 
 
-def auditing(*auditors: str) -> Any:
-    """Worker 1 lies and is there first; everything is audited, by these."""
-    chosen = only(1, children=with_worker(1, LIAR))
+def auditing(auditor: str, liar: Path = LIAR) -> Any:
+    """Worker 1 lies and is there first; everything is audited, by `auditor`."""
+    chosen = only(1, children=with_worker(1, liar))
 
     def children(plan: Any, console: Any, memory: Any) -> Sequence[Service]:
         config = plan.places.config("scheduler")
-        wallets = json.dumps([str(plan.accounts[name]) for name in auditors])
+        wallets = json.dumps([str(plan.accounts[auditor])])
         services = chosen(plan, console, memory)
         kept = config.read_text()
         config.write_text(f"audit = 1.0\nauditors = {wallets}\n{kept}")
@@ -107,3 +111,30 @@ async def answer_to_the_liar(lab: Lab) -> str:
             if (answer := told["scheduler"]["answer"]) is not None:
                 return str(answer)
             await anyio.sleep(0.2)
+
+
+async def test_what_a_worker_decided_wrongly_that_could_vote_from_the_start_is_not_paid(
+    poco_packages: PocoPackages, executor: str, tmp_path: Path
+):
+    options: dict[str, Any] = {"workers": 3, "executor": executor}
+    children = auditing("worker-3", HOLDER)
+    async with market_lab(tmp_path, children=children, **options) as lab:
+        bought = await lab.buy("digits", category=DEV)
+        (task,) = bought.tasks
+        await lab.until(task, lambda story: any(has(story, "Revealed")))
+        async with more_workers(lab, 3):
+            await lab.until(task, lambda story: any(has(story, "Audited")))
+        await later(lab, 10 * UNIT + 1)
+        ending = await lab.see(bought)
+        assert not ending.paid, "the requester has its money back"
+        gains = lab.gains(ending)
+        assert "worker-1" not in gains, "a claim gives its stake back"
+        assert gains["scheduler"] < 0, "what it costs the pool"
+        happened = await facts(lab, task)
+        assert happened["Audited"] == happened["Contributed"] == ["worker-1"]
+        assert happened["Computed"] == ["worker-1", "worker-3"]
+        assert "Finalized" not in happened
+
+
+def has(story: dict[str, Any], kind: str) -> Any:
+    return (fact["kind"] == kind for fact in story["facts"])

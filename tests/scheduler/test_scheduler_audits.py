@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from scheduler_office import Office, settings
 
@@ -165,6 +167,34 @@ async def test_a_v9_worker_holds_its_authorization_from_the_start(office: Office
     mine = office.pool.engine.states[str(task)].replicates[office.wallet(0).address]
     assert mine.scrutiny is not None
     assert (mine.scrutiny.audit, mine.scrutiny.digest_first) == (Audit.DRAWN, False)
+
+
+async def test_an_auditor_that_waits_is_called_once_there_is_something_to_compare(
+    office: Office,
+):
+    audits(office, auditors=(1, 3))
+    task = office.buy()
+    office.open(task)
+    worker, auditor = await own(office, 0), await own(office, 1)
+    foreign = await office.member(3)
+    await offered(office, worker)
+    answers = list[Any]()
+
+    async def wait() -> None:
+        answers.append(await office.demand(auditor, wait=20))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not answers
+        await hands_in(office, worker, task, RIGHT)
+        code = (await office.demand(foreign)).status_code
+        assert code == 204, "who may vote at once would decide the task with its opinion"
+        with anyio.fail_after(60):
+            while not answers:
+                await anyio.lowlevel.checkpoint()
+    assert answers[0].status_code == 200
+    assert answers[0].json()["workerpoolAuthorization"]["chainTaskId"] == str(task)
 
 
 async def test_only_who_is_believed_votes_and_finalizes_at_once(office: Office):

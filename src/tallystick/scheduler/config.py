@@ -78,8 +78,9 @@ class SchedulerConfig:
     """A worker is believed without an audit, but for `audit`, once the doubt about it is at
     most 1 in so many: after as many audits less 5. Until then all its results are audited."""
     auditors: tuple[Address, ...] = ()
-    """Wallets of the operator's own workers: they alone are asked for second opinions, which
-    decide. Empty: any worker of another owner is asked; where two differ a third decides."""
+    """Wallets of the operator's own workers, of our make: they alone are asked for second
+    opinions, which decide. Empty: any worker of another owner is asked; where two differ a
+    third decides."""
     lost_after: float = 30.0
     """Seconds without a sign of life after which a worker is lost."""
     whitelist: tuple[Address, ...] = ()

@@ -337,7 +337,8 @@ class Giving:
                 unstaked and self.unstaked and model.contribute_and_finalize and believed
             ),
             kin=self._pool.roster.kin(worker),
-            audits=audits.may_audit(worker),
+            # Who may vote from the start would decide the task with its second opinion.
+            audits=unstaked and model.digest_first and audits.may_audit(worker),
             trusted=worker in audits.auditors,
         )
 
