@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import anyio
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -46,25 +46,61 @@ def desk(request: Request) -> Desk:
     return found
 
 
+_WORDS: Final = {
+    204: "It is here",
+    206: "The part that was asked for",
+    401: "The caller did not prove who it is",
+    403: "Not for this caller",
+    404: "Not here",
+    409: "Too many results wait for a vote",
+    400: "Not understood",
+    413: "Too large",
+    416: "No part of it",
+    429: "Too often; Retry-After says when",
+    503: "Not now: ask again",
+    507: "The disk is full",
+}
+
+
+def _says(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What else a route answers, each with a sentence."""
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        each: {"description": _WORDS[each], "content": content}
+        for each in sorted({400, 429, 503, *statuses})
+    }
+
+
+_UPLOADS: Final = _says(401, 403, 404, 409, 413, 507)
+_ZIP: Final[dict[str, Any]] = {
+    "application/zip": {"schema": {"type": "string", "format": "binary"}}
+}
+_PART: Final[dict[int | str, dict[str, Any]]] = {
+    206: {"description": _WORDS[206], "content": _ZIP}
+}
+_GIVES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The zip", "content": _ZIP},
+    **_PART,
+}
 At = Annotated[Desk, Depends(desk)]
 Credential = Annotated[str, Header()]
 routes = APIRouter(default_response_class=PlainTextResponse)
 
 
-@routes.get("/version")
+@routes.get("/version", responses=_says())
 async def version() -> str:
     """The version of this program."""
     return __version__
 
 
-@routes.get("/prometheus")
+@routes.get("/prometheus", responses=_says())
 async def prometheus(at: At) -> PlainTextResponse:
     """How much is kept, for Prometheus."""
     text = await anyio.to_thread.run_sync(figures.exposition, at.store)
     return PlainTextResponse(text, media_type=figures.EXPOSITION)
 
 
-@routes.post("/v1/results/token")
+@routes.post("/v1/results/token", responses=_says(401, 403))
 async def token(
     authorization_body: WorkerpoolAuthorization, at: At, authorization: Credential = ""
 ) -> str:
@@ -72,7 +108,7 @@ async def token(
     return at.tokens.issue(await at.judge.authorized(authorization_body, authorization))
 
 
-@routes.post("/v1/results")
+@routes.post("/v1/results", responses=_UPLOADS)
 async def add_v9(request: Request, at: At, authorization: Credential = "") -> str:
     """Upload as v9 workers do: the zip as Base64 in JSON."""
     worker = at.tokens.uploader(authorization)
@@ -89,7 +125,7 @@ async def add_v9(request: Request, at: At, authorization: Credential = "") -> st
             archive.unlink(missing_ok=True)
 
 
-@routes.put("/v1/results/{task}")
+@routes.put("/v1/results/{task}", responses=_UPLOADS)
 async def add(task: TaskId, request: Request, at: At, authorization: Credential = "") -> str:
     """Upload the zip as it is. Answers with its location; sending it again changes nothing."""
     worker = at.tokens.uploader(authorization)
@@ -144,14 +180,14 @@ async def _find(at: Desk, task: TaskId) -> Stored | None:
     return known
 
 
-@routes.head("/v1/results/{task}")
+@routes.head("/v1/results/{task}", status_code=204, responses=_says(401, 404))
 async def has(task: TaskId, at: At, authorization: Credential = "") -> Response:
     """Whether a result is here: 204 or 404."""
     at.tokens.uploader(authorization)
     return Response(status_code=204 if await _find(at, task) else 404)
 
 
-@routes.get("/v1/results/{task}/ipfshash")
+@routes.get("/v1/results/{task}/ipfshash", responses=_says(404))
 async def ipfs_hash(task: TaskId, at: At) -> str:
     """The content identifier of a result."""
     stored = await _find(at, task)
@@ -160,20 +196,25 @@ async def ipfs_hash(task: TaskId, at: At) -> str:
     return stored.cid
 
 
-@routes.get("/v1/results/challenge")
+@routes.get("/v1/results/challenge", responses=_says())
 async def challenge(at: At) -> str:
     """A text that a reader of a private store signs."""
     return at.tokens.challenge()
 
 
-@routes.head("/ipfs/{cid}")
+@routes.head("/ipfs/{cid}", responses={**_says(401, 403, 404), **_GIVES})
 async def gateway_head(cid: str, at: At, authorization: Credential = "") -> Response:
     """Whether the content is here, and how long it is. In a private store: to its readers."""
     stored = (await _readable(at, cid, authorization))[0]
-    return Response(headers={"Content-Length": str(stored.size), "ETag": f'"{stored.cid}"'})
+    headers = {"Content-Length": str(stored.size), "ETag": f'"{stored.cid}"'}
+    return Response(headers=headers, media_type="application/zip")
 
 
-@routes.get("/ipfs/{cid}", response_class=FileResponse)
+@routes.get(
+    "/ipfs/{cid}",
+    response_class=FileResponse,
+    responses={**_says(401, 403, 404, 416), **_GIVES},
+)
 async def gateway(cid: str, at: At, authorization: Credential = "") -> FileResponse:
     """The zip, as any IPFS gateway would give it. In a private store: to its readers only."""
     owners = await _readable(at, cid, authorization)
