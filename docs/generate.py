@@ -17,6 +17,8 @@ from typing import Any, get_args
 
 from typer.main import get_command
 
+from tallystick.bench.page import figures_page
+from tallystick.bench.pictures import draw
 from tallystick.cli.program import whole_tree
 from tallystick.cli.services import FLAGS
 from tallystick.execution.network import NetworkPolicy
@@ -49,6 +51,8 @@ UNITS = {
 """By a part of a field's type."""
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+PICTURES = REFERENCE.parent / "pictures"
+FIGURES = REFERENCE.parent / "figures.json"
 HEAD = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
 
 
@@ -62,9 +66,16 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page,
         "pool-settings.md": pool_settings_page,
         "scheduler-api.md": scheduler_api_page,
+        "figures.md": lambda: figures_page(kept_figures(), "../pictures"),
     }
     told = {name: HEAD + "\n".join(write()) + "\n" for name, write in writers.items()}
     return told | {"scheduler-api.json": json.dumps(document(bare()), indent=1) + "\n"}
+
+
+def kept_figures() -> dict[str, Any]:
+    """What `tally bench --keep docs/figures.json` wrote, on whatever machine."""
+    found: dict[str, Any] = json.loads(FIGURES.read_text())
+    return found
 
 
 def scheduler_api_page() -> Iterator[str]:
@@ -312,6 +323,9 @@ def main() -> int:
     REFERENCE.mkdir(exist_ok=True)
     for name, text in pages().items():
         (REFERENCE / name).write_text(text)
+    for old in PICTURES.glob("figures-*.svg"):
+        old.unlink()
+    draw(kept_figures(), PICTURES)
     return 0
 
 

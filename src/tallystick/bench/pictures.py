@@ -51,7 +51,7 @@ def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]]:
     key = lambda row: (row["unit"], row["series"])  # noqa: E731 (used twice)
     for (unit, series), same in groupby(sorted(sized, key=key), key=key):
         points = sorted({row["size"]: row["figure"] for row in same}.items())
-        if len(points) > 1:
+        if len({figure for _, figure in points}) > 1:
             found.setdefault(unit, {})[series] = points
     return found
 

@@ -102,7 +102,7 @@ class Growth:
 
 
 def growths(rows: Iterable[Row]) -> tuple[Growth, ...]:
-    """Every series of which there are several sizes."""
+    """Every series of which there are several sizes, unless its figure never changes."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for row in rows:
         if row.size and row.figure is not None:
@@ -110,7 +110,7 @@ def growths(rows: Iterable[Row]) -> tuple[Growth, ...]:
     return tuple(
         Growth(series=series, unit=unit, points=tuple(sorted(points.items())))
         for (series, unit), points in found.items()
-        if len(points) > 1
+        if len(points) > 1 and len(set(points.values())) > 1
     )
 
 
