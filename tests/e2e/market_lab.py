@@ -251,14 +251,14 @@ def with_worker(number: int, script: Path) -> Children:
 
     def children(plan: Plan, console: Any, memory: Any) -> list[Service]:
         return [
-            _scripted(service, script) if service.name == f"worker-{number}" else service
+            scripted(service, script) if service.name == f"worker-{number}" else service
             for service in services(plan, console, memory)
         ]
 
     return children
 
 
-def _scripted(service: Service, script: Path) -> Service:
+def scripted(service: Service, script: Path) -> Service:
     *_, config = service.command
     return replace(service, command=(sys.executable, str(script), config))
 
@@ -305,4 +305,13 @@ def wallet_of(market: Market, role: str) -> Wallet:
     return Wallet.load(market.keystores[role], password_in(market.password_file))
 
 
-__all__ = ["Address", "Lab", "market_lab", "more_workers", "only", "wallet_of", "with_worker"]
+__all__ = [
+    "Address",
+    "Lab",
+    "market_lab",
+    "more_workers",
+    "only",
+    "scripted",
+    "wallet_of",
+    "with_worker",
+]

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import to_thread
-from market_lab import DEV, Lab, market_lab, more_workers, only, with_worker
+from market_lab import DEV, Lab, market_lab, more_workers, only, scripted, with_worker
 from test_status_causes import later
 
 from tallystick.devnet.packages import PocoPackages
@@ -24,12 +24,21 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 LIAR = Path(__file__).with_name("lying_worker.py")
 HOLDER = LIAR.with_name("holding_liar.py")
+MORTAL = LIAR.with_name("dying_scheduler.py")
 UNIT = 60
 """Seconds of the category DEV."""
 
 
-def auditing(auditor: str, liar: Path = LIAR) -> Any:
-    """Worker 1 lies and is there first; everything is audited, by `auditor`."""
+DEATHS = (
+    "after Computed",
+    *(f"{when} {what}" for what in ("Audited", "Authorized") for when in ("before", "after")),
+)
+"""When the scheduler is killed, once each."""
+
+
+def auditing(auditor: str, liar: Path = LIAR, deaths: Sequence[str] = ()) -> Any:
+    """Worker 1 lies and is there first; everything is audited, by `auditor`. The scheduler
+    dies `deaths`."""
     chosen = only(1, children=with_worker(1, liar))
 
     def children(plan: Any, console: Any, memory: Any) -> Sequence[Service]:
@@ -38,7 +47,10 @@ def auditing(auditor: str, liar: Path = LIAR) -> Any:
         services = chosen(plan, console, memory)
         kept = config.read_text()
         config.write_text(f"audit = 1.0\nauditors = {wallets}\n{kept}")
-        return services
+        config.with_suffix(".deaths").write_text("\n".join(deaths))
+        return [
+            scripted(each, MORTAL) if each.name == "scheduler" else each for each in services
+        ]
 
     return children
 
@@ -60,11 +72,13 @@ async def facts(lab: Lab, task: TaskId) -> dict[str, list[str]]:
     return found
 
 
-async def test_a_liar_is_found_gets_nothing_more_and_the_honest_are_paid(
+async def test_a_liar_is_found_and_the_honest_are_paid_whenever_the_scheduler_dies(
     poco_packages: PocoPackages, executor: str, tmp_path: Path
 ):
     options: dict[str, Any] = {"workers": 3, "executor": executor}
-    async with market_lab(tmp_path, children=auditing("worker-3"), **options) as lab:
+    async with market_lab(
+        tmp_path, children=auditing("worker-3", deaths=DEATHS), **options
+    ) as lab:
         bought = await lab.buy("digits")
         (first,) = bought.tasks
         await lab.until(first, computed(lab, "worker-1"))
@@ -99,6 +113,8 @@ async def test_a_liar_is_found_gets_nothing_more_and_the_honest_are_paid(
         assert set(happened["Assigned"]) == {"worker-2", "worker-3"}, "the liar waits in vain"
         assert happened["Contributed"] == ["worker-2"]
         assert await answer_to_the_liar(lab) == "DISTRUSTED"
+        left = Places(lab.market.data).config("scheduler").with_suffix(".deaths").read_text()
+        assert left == "", "it has died all its deaths"
 
 
 async def answer_to_the_liar(lab: Lab) -> str:
