@@ -32,7 +32,7 @@ REMEDIES = {
     "NEEDS_MEMORY": "Raise max_memory, or wait for smaller tasks.",
     "TOO_LATE": "Wait for the next task.",
     "BLOCKED": "Ask the operator of the pool why, or join another one.",
-    "DISTRUSTED": "Ask the operator of the pool, who can pardon this wallet (tally pool pardon).",
+    "DISTRUSTED": "Ask the operator of the pool, who can pardon it: tally pool pardon.",
     "NOT_REGISTERED": "Nothing: the worker registers again by itself.",
     "LOST_VOTES": "See `tally worker why TASK`: other workers agreed on another result.",
     "NOT_REVEALED": "Keep the worker running until its votes are revealed.",
