@@ -95,7 +95,9 @@ def read_orders(told: Any) -> tuple[Offer, ...]:
 
 def words(text: Any) -> str:
     """A short text of one line, without anything that cannot be seen."""
-    seen = "".join(each if each.isprintable() else " " for each in str(text)[: 4 * _LONGEST])
+    # What is nested may be nested deeper than can be written.
+    said = f"a {type(text).__name__}" if isinstance(text, dict | list) else str(text)
+    seen = "".join(each if each.isprintable() else " " for each in said[: 4 * _LONGEST])
     line = " ".join(seen.split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 

@@ -24,6 +24,9 @@ _AROUND: Final = 64 << 10
 _SLICE: Final = 4 * (1 << 18)
 """Base64 characters decoded at a time; divisible by four."""
 
+_LONGEST_NUMBER: Final = 100
+"""Characters of one byte of an array, and of what is around it: it is held until its end."""
+
 
 @asynccontextmanager
 async def received(
@@ -111,6 +114,8 @@ def _from_numbers(text: mmap.mmap, start: int, end: int) -> Iterator[bytes]:
     for at in range(start, end, _SLICE):
         *numbers, rest = (rest + text[at : min(at + _SLICE, end)]).split(b",")
         yield _bytes_of(numbers)
+        if len(rest) > _LONGEST_NUMBER:
+            raise Denied(400, "The zip has a number without end.")
     yield _bytes_of([rest] if rest.strip() else [])
 
 

@@ -5,9 +5,10 @@ Addresses, salts and signatures are 0x-hex, numbers decimal strings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from typing import Any, Final, TypeAlias, TypeVar, get_type_hints
 
 from tallystick.poco.orders import AppOrder, DatasetOrder, RequestOrder, WorkerpoolOrder
 from tallystick.poco.values import FixedBytes
@@ -22,6 +23,7 @@ _PRICES: Mapping[type[Order], str] = {
     DatasetOrder: "datasetprice",
     WorkerpoolOrder: "workerpoolprice",
 }
+_DIGITS: Final = re.compile("[0-9]{1,100}")
 
 
 class MalformedOrder(Exception):
@@ -36,7 +38,7 @@ def to_json(order: Order) -> dict[str, str]:
 def from_json(kind: type[_O], value: object) -> _O:
     """The order that `value` describes. Raises MalformedOrder naming the bad field."""
     if not isinstance(value, dict):
-        raise MalformedOrder(f"{kind.__name__}: expected an object, found {value!r}.")
+        raise MalformedOrder(f"{kind.__name__}: expected an object, found {value!r:.100}.")
     hints = get_type_hints(kind)
     given = {n: _field(kind, value, k, hints[n]) for n, k in _keys(kind).items()}
     try:
@@ -69,11 +71,18 @@ def _field(kind: type[Order], value: Mapping[str, Any], key: str, hint: Any) -> 
 
 def _parse(value: Any, hint: Any) -> Any:
     if hint is int:
-        if isinstance(value, bool) or (number := int(value)) < 0:
-            raise ValueError(f"{value!r} is not a whole number")
-        return number
+        return _number(value)
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
+        raise TypeError(f"{value!r:.100} is not a string")
     if hint is bytes:
         return bytes.fromhex(value.removeprefix("0x"))
     return hint(value)
+
+
+def _number(value: Any) -> int:
+    """A number, or its decimal digits as the official SDK writes them."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r:.100} is not a whole number")
+    return value
