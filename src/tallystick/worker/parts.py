@@ -105,7 +105,7 @@ async def build(
     follower = await _follower(config, engine, heads, hub=hub, clock=clock, journal=journal)
     talk = Session if client.kin else foreign
     session = talk(wallet.address, config, client, hub, engine, journal, follower)
-    follower.moved = session.refresh_deals
+    follower.moved, steps.before_vote = session.refresh_deals, session.before_vote
     helm = _helm(session, networks, Successor(client), steps.room)
     money.attend(session)
     wishes, books = attend(session, steps.supplies), accountant_of(session)

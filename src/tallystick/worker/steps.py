@@ -113,6 +113,8 @@ class WorkerSteps:
     room: Room
     states: Mapping[str, Task] = field(default_factory=dict[str, Task])
     """The engine's, once it is there."""
+    before_vote: Callable[[Task], Awaitable[None]] | None = None
+    """Returns when the scheduler has had its say about what was computed."""
     _since: dict[tuple[str, Step], float] = field(default_factory=dict[tuple[str, Step], float])
 
     async def perform(self, command: OwnCommand) -> Fact | None:
@@ -150,7 +152,7 @@ class WorkerSteps:
             Step.FETCH_APP: self._fetch_app,
             Step.FETCH_DATA: self._fetch_data,
             Step.COMPUTE: self._compute,
-            Step.CHECK: lambda task, do: self.votes.check(task),
+            Step.CHECK: self._check,
             Step.PUBLISH: self._publish,
             Step.FINISH: lambda task, do: self.votes.finish(task, do.digest),
             Step.CONTRIBUTE: lambda task, do: self.votes.contribute(task, do.digest),
@@ -206,6 +208,11 @@ class WorkerSteps:
         """The digest may be known from the result alone, when an older journal was restored."""
         kept = self._folder(task).kept()
         return await self.votes.reveal(task, command.digest or (kept[0] if kept else None))
+
+    async def _check(self, task: Task, command: Do) -> Fact | None:
+        if self.before_vote is not None:
+            await self.before_vote(task)
+        return await self.votes.check(self.states[str(task.id)])
 
     async def _publish(self, task: Task, command: Do) -> Fact:
         """Bring the result where the vote will say that it is. The link is what the content

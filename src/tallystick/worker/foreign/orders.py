@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio
+
 from tallystick.chain.records import TaskState
+from tallystick.engine.pulse import Pulse
 from tallystick.lifecycle.facts import Aborted, Fact, UploadRequested
 from tallystick.lifecycle.replicate import BEFORE_VOTE, Replicate, Status
 from tallystick.lifecycle.task import Task, TaskStatus
 from tallystick.wire.notifications import NotificationExtra, TaskNotification
 from tallystick.wire.scheduler import ReplicateOffer
-from tallystick.wire.v9 import ABORT, CONTRIBUTE, UPLOAD, V9Client
+from tallystick.wire.v9 import ABORT, COMPLETE, CONTRIBUTE, REVEAL, UPLOAD, V9Client
 
 if TYPE_CHECKING:
     from tallystick.worker.session import Session
@@ -25,6 +28,12 @@ UPLOAD_SECONDS = 120
 """For which a v9 scheduler waits for an upload that it has asked for."""
 _OVER = ("", "FAILED", "COMPLETED", "RUNNING_FAILED", "CONTRIBUTION_TIMEOUT")
 """Statuses of a task for which a v9 scheduler wants nothing more of its workers."""
+
+_UNDECIDED = ("RECEIVED", "INITIALIZING", "INITIALIZED", "RUNNING")
+_AGAIN = 5.0
+"""Seconds between two looks at what the scheduler knows of a task."""
+_PATIENCE = 30.0
+"""Seconds that a scheduler is waited for which does not say what it knows."""
 
 Take = Callable[[ReplicateOffer], Awaitable[None]]
 Expect = Callable[[str, Fact], None]
@@ -39,6 +48,9 @@ class Orders:
     take: Take
     expect: Expect
     """Records a fact as soon as it can follow."""
+    _agreed: set[str] = field(default_factory=set[str])
+    """Tasks whose consensus the scheduler knows."""
+    _heard: Pulse = field(default_factory=Pulse)
 
     async def hear(self, news: TaskNotification, *, recovering: bool = False) -> None:
         """Somebody who may be the scheduler says so; `recovering`: it has answered our own
@@ -54,6 +66,9 @@ class Orders:
         task, mine = self._mine(stream)
         if task is None or mine is None:
             return
+        if word in (REVEAL, UPLOAD, COMPLETE):
+            self._agreed.add(stream)
+            self._heard.beat()
         if word == UPLOAD:
             self.upload(stream)
         elif word == ABORT:
@@ -85,8 +100,26 @@ class Orders:
             log.info("%s: dropped, as the scheduler says: %s", stream, named)
             self.session.engine.record(stream, Aborted(self.session.me, named))
 
-    async def missed(self) -> None:
-        """Ask about uploads that we may have been told of while nobody listened."""
+    async def consensus(self, stream: str, *, at_once: bool = False) -> None:
+        """Wait until the scheduler has taken the consensus over. It counts the votes of those
+        that have not begun to reveal: told of a reveal before, it would never see that there is
+        one, and never finalize. The same holds for the end of a task that was decided and ended
+        `at_once`. What we do on the chain does not wait. Raises Unavailable."""
+        began = anyio.current_time()
+        while stream not in self._agreed:
+            seen, task = self._heard.count, self.session.engine.states.get(stream)
+            if task is None or (task.status.over and not at_once):
+                return
+            status, _ = await self.client.fate(task.id)
+            if status and status not in _UNDECIDED:
+                self._agreed.add(stream)
+            elif not status and anyio.current_time() > began + _PATIENCE:
+                return
+            else:
+                await self._heard.next(seen, _AGAIN)
+
+    async def missed(self) -> bool:
+        """Whether the scheduler waits for an upload of ours that we have not heard of."""
         me = str(self.session.me)
         for stream, task in list(self.session.engine.states.items()):
             _, mine = self._mine(stream)
@@ -95,7 +128,8 @@ class Orders:
             if mine.status is Status.REVEALED:
                 status, uploader = await self.client.fate(task.id)
                 if status == "RESULT_UPLOADING" and uploader == me:
-                    self.upload(stream)
+                    return True
+        return False
 
     async def _given_up(self, task: Task) -> bool:
         hub = self.session.hub

@@ -26,10 +26,10 @@ from tallystick.lifecycle.facts import (
     Revealed,
     WorkerFact,
 )
-from tallystick.lifecycle.replicate import Status
+from tallystick.lifecycle.replicate import Replicate, Status
 from tallystick.lifecycle.task import fold
 from tallystick.lifecycle.views import STEP_NAMES, modern
-from tallystick.lifecycle.vocabulary import way
+from tallystick.lifecycle.vocabulary import DONE, way
 from tallystick.poco.values import TaskId
 from tallystick.wire.dialect import to_update
 from tallystick.wire.scheduler import ChainReceipt, StatusDetails, StatusUpdate
@@ -69,6 +69,8 @@ class Reports:
     )
     _last: dict[str, str] = field(default_factory=dict[str, str])
     """The last status of each task that was told."""
+    _words: dict[str, str] = field(default_factory=dict[str, str])
+    """What was last answered about each."""
     _complaints: Complaints = field(default_factory=lambda: Complaints(log))
 
     async def tell(self, told: str) -> None:
@@ -123,6 +125,10 @@ class Reports:
                 if entry.stream in self.recovering:
                     continue
                 await self.ready(entry.stream)
+            elif update.status in ("REVEALING", "REVEALED"):
+                await self.orders.consensus(entry.stream)
+            elif update.status == "COMPLETING" and self._is_alone(entry.stream):
+                await self.orders.consensus(entry.stream, at_once=True)
             await self._send(entry.stream, update)
 
     def _updates(self, entry: Entry[Fact]) -> Iterator[StatusUpdate]:
@@ -131,25 +137,28 @@ class Reports:
         if update is None:
             return
         before = self._last.get(entry.stream) or self._told_before(entry)
+        if update.status == before and update.status in _BEGUN:
+            return  # one step of theirs, two of ours
         for name in way("modern", before, update.status) or ():
             if name in _BEGUN:
                 yield StatusUpdate(status=name)
         yield update
 
     def _update(self, entry: Entry[Fact]) -> StatusUpdate | None:
-        fact, ref = entry.fact, entry.ref
+        fact, mine = entry.fact, self._mine(entry.stream)
+        alone = self._is_alone(entry.stream)
         if isinstance(fact, Contributed | Revealed):
-            mined = ChainReceipt(
-                block_number=ref.block if ref else 0, tx_hash=(ref.tx or "") if ref else ""
-            )
-            return StatusUpdate(
-                status=_PROVED[type(fact)], details=StatusDetails(chain_receipt=mined)
-            )
+            if alone and isinstance(fact, Revealed):
+                return None  # in the same transaction
+            status = DONE if alone else _PROVED[type(fact)]
+            return StatusUpdate(status=status, details=_proof(entry, mine if alone else None))
         assert isinstance(fact, _TELLABLE)
         logs = None
-        if isinstance(fact, Computed | Failed):
+        if isinstance(fact, Computed) or (
+            isinstance(fact, Failed) and fact.cause == "APP_COMPUTE_FAILED"
+        ):
             logs = TaskFolder(self.session.config.home, TaskId(entry.stream)).logs()
-        return to_update(fact, logs)
+        return to_update(fact, logs, alone=alone)
 
     def _told_before(self, entry: Entry[Fact]) -> str:
         earlier = self.session.journal.read(stream=entry.stream)
@@ -159,20 +168,45 @@ class Reports:
 
     async def _send(self, stream: str, update: StatusUpdate) -> None:
         answer = await self.client.report(TaskId(stream), update)
-        self._last[stream] = update.status
+        self._last[stream], self._words[stream] = update.status, answer.word
         if answer.word == UPLOAD:
             self.orders.upload(stream)
         if not answer.refused or update.status == "ABORTED":
             return
         log.info("%s: the scheduler does not take %s: %s", stream, update.status, answer.word)
         await self.orders.abort(stream, "UNKNOWN", sure=True)
-        if self._failed(stream):
+        mine = self._mine(stream)
+        if mine is not None and mine.status is Status.FAILED:
             # Whoever is told to drop what it cannot go on with says that it has.
             gone = StatusUpdate(status="ABORTED", details=StatusDetails(cause="UNKNOWN"))
             await self.client.report(TaskId(stream), gone)
             self._last[stream] = "ABORTED"
 
-    def _failed(self, stream: str) -> bool:
+    async def answer(self, stream: str) -> str:
+        """What the scheduler answered to all that there is to tell of a task, once it did;
+        empty when that was in an earlier life of this process."""
+        changes, journal = self.session.changes, self.session.journal
+        last = max((entry.seq for entry in journal.read(stream=stream)), default=0)
+        while self._read < last or stream in self._queues:
+            await changes.next(changes.count)
+        return self._words.get(stream, "")
+
+    def _is_alone(self, stream: str) -> bool:
+        mine = self._mine(stream)
+        return mine is not None and mine.alone
+
+    def _mine(self, stream: str) -> Replicate | None:
         task = self.session.engine.states.get(stream)
-        mine = task.replicates.get(self.session.me) if task is not None else None
-        return mine is not None and mine.status is Status.FAILED
+        return task.replicates.get(self.session.me) if task is not None else None
+
+
+def _proof(entry: Entry[Fact], finished: Replicate | None) -> StatusDetails:
+    """Where a fact of the chain stands; with what was `finished` at once, its result too."""
+    ref = entry.ref
+    mined = ChainReceipt(block_number=ref.block, tx_hash=ref.tx or "") if ref else None
+    result = finished.published if finished is not None else None
+    return StatusDetails(
+        chain_receipt=mined,
+        result_link=result.link if result else None,
+        chain_callback_data=(result.callback or None) if result else None,
+    )

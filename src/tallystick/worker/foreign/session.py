@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 import anyio
 
 from tallystick.engine.pulse import Pulse
-from tallystick.lifecycle.facts import Fact
-from tallystick.lifecycle.replicate import OVER
+from tallystick.lifecycle.facts import Began, Fact, Step
+from tallystick.lifecycle.replicate import OVER, Status
+from tallystick.lifecycle.task import Task
 from tallystick.poco.contribution import weight
+from tallystick.poco.deal import Deal
 from tallystick.wire.notifications import TaskNotification
 from tallystick.wire.scheduler import OwnOffer, PublicConfig, ReplicateOffer
 from tallystick.wire.stomp_client import Channel
-from tallystick.wire.v9 import V9Client, topic, understood
+from tallystick.wire.v9 import FINISH, V9Client, topic, understood
 from tallystick.worker.foreign.orders import Orders
 from tallystick.worker.foreign.origin import block_before
 from tallystick.worker.foreign.reports import Reports
@@ -125,10 +127,26 @@ class V9Session(Session):
             workerpool_authorization=permission,
             weight=weight(await self.hub.score(self.me)),
             from_block=start,
+            alone=deal is not None and self._might_finish(deal),
         )
         await self._take(permission, told)
         self._taking = ""
         self.changes.beat()
+
+    def _might_finish(self, deal: Deal) -> bool:
+        """Whether we could finalize if the scheduler asked for it: where a result has to be
+        uploaded, a v9 store takes none before the vote."""
+        return self.config.contribute_and_finalize and deal.has_callback and deal.trust <= 1
+
+    async def before_vote(self, task: Task) -> None:
+        """The scheduler decides whether there is a vote, and of which kind: it answers so to
+        what was computed."""
+        stream = str(task.id)
+        word = await self.reports.answer(stream)
+        mine = self.engine.states[stream].replicates[self.me]
+        if mine.alone and word != FINISH and mine.status is Status.COMPUTED:
+            self._record(stream, Began(self.me, Step.CONTRIBUTE))
+            self._record(stream, Began(self.me, Step.CHECK))
 
     async def _subscribed(self, stream: str) -> None:
         self.channel.follow(topic(stream))
@@ -176,7 +194,9 @@ class V9Session(Session):
         with anyio.move_on_after(LOOK):
             while self.channel.sessions == sessions:
                 await self.channel.changes.next(self.channel.changes.count)
-        await self.orders.missed()
+        if await self.orders.missed():
+            self._recovered = False
+            self._fresh.beat()
 
     def _expect(self, stream: str, fact: Fact) -> None:
         if all(known != stream for known, _ in self._early):
