@@ -43,6 +43,7 @@ def config(tmp_path: Path) -> Path:
         ("deals",),
         ("block", HUB),
         ("unblock", HUB),
+        ("pardon", HUB),
         ("drain",),
         ("orders", "list"),
         ("orders", "publish"),
@@ -154,3 +155,10 @@ def test_how_a_deal_reads() -> None:
     assert cells[1] == "2 of 3 over"
     assert cells[-1] == "unknown"
     assert words.deal_row(row | {"profit_nrlc": -5})[-1].startswith("-0.000000005")
+
+
+def test_a_row_of_workers_says_what_audits_found() -> None:
+    row = {"wallet": HUB, "name": "w", "busy": 0, "slots": 1, "heard_seconds_ago": 1.0}
+    row |= {"alive": True, "blocked": False, "audits": 3, "audits_differed": 1}
+    assert words.worker_row(row | {"belief": "distrusted"})[4] == "3, 1 wrong: distrusted"
+    assert words.worker_row(row | {"belief": ""})[4] == "-", "nobody is audited"

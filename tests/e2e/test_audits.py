@@ -113,8 +113,25 @@ async def test_a_liar_is_found_and_the_honest_are_paid_whenever_the_scheduler_di
         assert set(happened["Assigned"]) == {"worker-2", "worker-3"}, "the liar waits in vain"
         assert happened["Contributed"] == ["worker-2"]
         assert await answer_to_the_liar(lab) == "DISTRUSTED"
+        await the_operator_pardons(lab)
         left = Places(lab.market.data).config("scheduler").with_suffix(".deaths").read_text()
         assert left == "", "it has died all its deaths"
+
+
+async def the_operator_pardons(lab: Lab) -> None:
+    """What the pool tells of worker 1, and what it says when that is forgotten."""
+    liar, home = str(lab.market.accounts["worker-1"]), Places(lab.market.data).data("scheduler")
+    told = await to_thread.run_sync(partial(ask, home, "workers", noun="pool"))
+    rows = {row["wallet"]: row for row in told["workers"]}
+    assert (rows[liar]["belief"], rows[liar]["audits_differed"]) == ("distrusted", 1)
+    honest = rows[str(lab.market.accounts["worker-2"])]
+    assert (honest["belief"], honest["audits"]) == ("probation", 1)
+    assert rows[str(lab.market.accounts["worker-3"])]["belief"] == "auditor"
+    told = await to_thread.run_sync(partial(ask, home, "pardon", noun="pool", wallet=liar))
+    assert told["was_distrusted"]
+    bought = await lab.buy("digits")
+    (task,) = bought.tasks
+    await lab.until(task, computed(lab, "worker-1"))
 
 
 async def answer_to_the_liar(lab: Lab) -> str:
