@@ -111,7 +111,7 @@ def srun(folder: Path) -> Iterator[Callable[[Sequence[str]], float]]:
     """
     _need("Slurm", "slurm-wlm munge", _SLURM)
     if os.geteuid() != 0:
-        raise NotHere("Slurm's programs want root")
+        raise NotHere("not here: Slurm's programs want root")
     (folder / "state").mkdir(parents=True)
     folder.chmod(0o755)
     ports, host = _free_ports(2), socket.gethostname().partition(".")[0]
@@ -121,7 +121,7 @@ def srun(folder: Path) -> Iterator[Callable[[Sequence[str]], float]]:
     with ExitStack() as stack:
         for words in _daemons(folder):
             stack.enter_context(_process(words, settings, folder))
-        _until(lambda: _idle_node(settings), "Slurm's node did not come up")
+        _until(lambda: _idle_node(settings), "not here: Slurm's node did not come up")
 
         def timed(command: Sequence[str]) -> float:
             began = time.perf_counter()
@@ -174,7 +174,7 @@ def boinc_idle(folder: Path, window: float) -> tuple[float, float]:
         before = processor_time(process.pid)
         time.sleep(window)
         if process.poll() is not None:
-            raise NotHere("the BOINC client ended at once")
+            raise NotHere("not here: the BOINC client ended at once")
         told = Path(f"/proc/{process.pid}/status").read_text()
         used = processor_time(process.pid) - before
         return int(told.split("VmRSS:", 1)[1].split()[0]) / 1024, 100 * used / window

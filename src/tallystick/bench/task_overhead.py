@@ -40,7 +40,7 @@ MODES = {"1 s blocks": 1, "automine": 0}
 
 _WRITTEN_S = 5.0
 """How long a time may wait for the commit that it rides on."""
-_TASKS = 7
+_TASKS = 5
 _APP = "digits"
 
 

@@ -35,7 +35,7 @@ MEMORY, AMBITION, CPU, START = 70.0, 50.0, 0.2, 2.5
 """What we promise: MiB resident, better so many; percent of a core; seconds."""
 
 _RUNS = 2
-_WINDOW, _QUICK_WINDOW = 30.0, 3.0
+_WINDOW, _QUICK_WINDOW = 25.0, 3.0
 """Seconds over which processor time is counted: a few signs of life and a few demands."""
 _SETTLE = 3.0
 """Seconds after the start before anything is counted."""
@@ -86,7 +86,7 @@ async def run(options: Options, window: float = 0.0) -> Report:
 def _boinc(folder: Path, window: float) -> tuple[float, float] | str:
     """MiB and percent of a core of another network's client, or why they are not known."""
     try:
-        return others.boinc_idle(folder, window)
+        return others.boinc_idle(folder, window / 2)
     except others.NotHere as reason:
         return str(reason)
 
