@@ -131,12 +131,22 @@ def owed_by_worker(task: Task, me: Address, now: Instant) -> Iterator[WorkerComm
         if can_vote or _gives_opinion(task, mine, soon):
             if not waits(mine):
                 yield Do(task.id, _next_step(mine), mine.digest)
-        elif task.status is not TaskStatus.UNSET:
+        elif task.status is not TaskStatus.UNSET and not may_reopen(task, now):
             yield Abort(task.id, _why(task))
     elif mine.status is Status.CONTRIBUTED and can_reveal and mine.vote == task.consensus:
         yield Do(task.id, Step.REVEAL, mine.digest)
     elif mine.status is Status.UPLOAD_REQUESTED:
         yield Do(task.id, Step.UPLOAD)
+
+
+def may_reopen(task: Task, now: Instant) -> bool:
+    """Whether nobody has revealed in time, so that votes will be wanted once more. Who is given
+    the task then may be told so before its own node knows that it was reopened."""
+    if task.status is not TaskStatus.REVEALING or task.reveal_deadline is None:
+        return False
+    in_time = now + headroom(task.deal) < task.deal.contribution_deadline
+    missed = now >= task.reveal_deadline and not any(r.revealed for r in task.winners)
+    return missed and in_time
 
 
 def _gives_opinion(task: Task, mine: Replicate, soon: Instant) -> bool:

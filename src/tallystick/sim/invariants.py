@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tallystick.lifecycle.agenda import UPLOAD_PERIOD
+from tallystick.lifecycle.agenda import UPLOAD_PERIOD, may_reopen
 from tallystick.lifecycle.audit import waits
 from tallystick.lifecycle.facts import ConsensusReached
 from tallystick.lifecycle.replicate import OVER, Status
