@@ -28,6 +28,8 @@ _CHUNK = MIB
 _MAX_HEADER = 4 * MIB
 """A tar header (long names, attributes) is read in one piece; more than this is an attack."""
 _MAX_LINKS = 40
+_DEEPEST = 256
+"""Folders in folders. What removes them calls itself for each."""
 _OPAQUE = ".wh..wh..opq"
 _WHITEOUT = ".wh."
 
@@ -141,12 +143,16 @@ class Unpacker:
                         self.budget.take_entry()
                         self._add(tar, member)
                         cast("Any", tar).members = []
+            self._date_folders()
         except (tarfile.TarError, OSError, ValueError, OverflowError, EOFError) as error:
             if out_of_room(error):
                 raise NoRoom(f"There is no room here for the image: {error}.") from error
             raise ImageUnavailable(
                 f"A layer of the image cannot be unpacked: {error}."
             ) from error
+
+    def _date_folders(self) -> None:
+        """When nothing more is put into them. A time of a stranger may be none."""
         for path, mode, modified in reversed(self._folders):
             if path.is_dir() and not path.is_symlink():
                 path.chmod(mode)
@@ -179,6 +185,8 @@ class Unpacker:
         path = self.resolve(member.name.removeprefix(self.strip))
         if path == self.root or not _inside(path, self.root):
             return
+        if len(path.parts) - len(self.root.parts) > _DEEPEST:
+            raise ImageUnavailable(f"The image has folders more than {_DEEPEST} deep.")
         if self.whiteouts and path.name.startswith(_WHITEOUT):
             self._whiteout(path)
             return
