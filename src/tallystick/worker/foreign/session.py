@@ -111,9 +111,11 @@ class V9Session(Session):
             await self.changes.next(seen, min(LOOK, max(0.1, wait)))
 
     async def _demand_one(self) -> None:
-        self._asked_at = anyio.current_time()
         self.contact.asked()
-        self._offer = await self.v9.offer(max(1, self.follower.head))
+        try:
+            self._offer = await self.v9.offer(max(1, self.follower.head))
+        finally:
+            self._asked_at = anyio.current_time()  # it counts from when it has heard us
         self.contact.answered(None if self._offer else "")
 
     async def _accept(self, offer: ReplicateOffer) -> None:
