@@ -155,6 +155,8 @@ def _inside(path: str) -> str:
     if not path:
         raise BadOutput(NO_DIGEST, f"its {COMPUTED} has no deterministic-output-path")
     inside = os.path.normpath(path)
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise BadOutput(NO_DIGEST, "its deterministic-output-path is not text")
     if (inside != _ROOT and not inside.startswith(_ROOT + "/")) or "\0" in path:
         raise BadOutput(NO_DIGEST, f"its deterministic-output-path is not below {_ROOT}")
     return inside[len(_ROOT) + 1 :]
