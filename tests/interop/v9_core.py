@@ -191,7 +191,8 @@ class Core:
         if view.status != REVEALING:
             return
         task.consensus = view.consensus
-        known = [r for r in task.with_status("CONTRIBUTED") if r.wallet in task.winners()]
+        winners = [task.replicates[wallet] for wallet in task.winners()]
+        known = [each for each in winners if each.relevant == "CONTRIBUTED"]
         if len(known) < view.winners:
             task.consensus = ""
             return

@@ -141,7 +141,9 @@ _DETAILS: Mapping[str, Reader] = {
     "chainCallbackData": matching("(0x([0-9a-f]{2})*)?"),
     "errorMessage": text,
     "cause": one_of(CAUSES),
-    "computeLogs": entity({"walletAddress": WALLET, "stdout": text, "stderr": text}),
+    "computeLogs": entity(
+        {"walletAddress": perhaps(WALLET), "stdout": perhaps(text), "stderr": perhaps(text)}
+    ),
     "exitCode": integer,
     "teeSessionGenerationError": one_of(()),
 }
@@ -223,5 +225,5 @@ def fitting(update: Mapping[str, Any]) -> None:
     if update.get("success", True) is status.endswith("_FAILED"):
         raise BadBody(f"{status} is told with success {update['success']}")
     logs = details.get("computeLogs", {})
-    if any(len(logs.get(name, "")) > _LOG_LIMIT for name in ("stdout", "stderr")):
+    if any(len(logs.get(name) or "") > _LOG_LIMIT for name in ("stdout", "stderr")):
         raise BadBody(f"logs are cut to {_LOG_LIMIT} characters")

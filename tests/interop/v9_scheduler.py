@@ -136,7 +136,7 @@ class V9Scheduler:
             said = Exchange(f"{scope['method']} {path}", "", 0, "")
             scope["said"] = said
             body, heard = await _whole(receive)
-            said.body = body.decode(errors="replace")
+            said.body = "<a zip>" if body.startswith(b"PK") else body.decode(errors="replace")
 
             async def answer(message: Any) -> None:
                 if message["type"] == "http.response.start":
@@ -181,6 +181,7 @@ class V9Scheduler:
             Route("/replicates/available", known(self._available), methods=["GET"]),
             Route("/replicates/interrupted", known(self._interrupted), methods=["GET"]),
             Route("/replicates/{task}/updateStatus", known(self._update), methods=["POST"]),
+            Route("/tasks/{task}", self._task, methods=["GET"]),
         ]
 
     async def _version(self, request: Request) -> Response:
@@ -342,6 +343,11 @@ class V9Scheduler:
         if not word:
             return Response(status_code=status)
         return JSONResponse(word, status)
+
+    async def _task(self, request: Request) -> Response:
+        """1.12: public. Its replicates are left out, as when there are none yet."""
+        task = self.core.tasks.get(request.path_params["task"])
+        return JSONResponse(task.told()) if task else Response(status_code=404)
 
 
 class _Server(uvicorn.Server):

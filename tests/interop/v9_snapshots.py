@@ -23,6 +23,8 @@ LIFE = [
 ]
 """What a worker reports of a task that it computes, reveals and uploads."""
 _NAMES = (
+    (re.compile(r'"memorySize":\d+'), '"memorySize":<GB>'),
+    (re.compile(r'"cpu":"(x86_64|aarch64)"'), '"cpu":"<machine>"'),
     (re.compile(r'"zip":"[^"]*"'), '"zip":"<base64>"'),
     (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
     (re.compile(r"0x[0-9a-f]{130}"), "<signature>"),
@@ -45,8 +47,13 @@ def compared(name: str, worker: V9Worker, lab: Any, task: str, *words: str) -> N
 
 
 def heard(name: str, scheduler: V9Scheduler, lab: Any, task: str, *words: str) -> None:
-    """The same, from the other end: what a v9 scheduler heard from one worker."""
-    _compare(name, scheduler.exchanges, scheduler.broker.told, lab, task, words)
+    """The same, from the other end: what a v9 scheduler heard from one worker, and told it,
+    whether or not it still listened."""
+    told = [json.dumps(each) for each in scheduler.core.told]
+    looks = "GET /tasks/"  # a worker looks there as often as it is in doubt
+    said = [each for each in scheduler.exchanges if not each.request.startswith(looks)]
+    said.sort(key=lambda each: each.request.startswith("GET /replicates/available"))
+    _compare(name, said, told, lab, task, words)
 
 
 def _compare(

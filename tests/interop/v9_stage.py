@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ async def staged(folder: Path, packages: PocoPackages, workers: int) -> AsyncIte
 async def our_worker(
     stage: Stage, name: str, program: tuple[str, ...] = USUAL
 ) -> AsyncIterator[OwnWorker]:
-    """A worker process of ours, which runs as long as the block."""
+    """A worker process of ours, which runs as long as the block and is killed at its end."""
     worker = OwnWorker(stage.lab, name)
     await worker.start(program)
     try:
@@ -110,13 +109,9 @@ async def our_worker(
     finally:
         assert worker.process is not None
         if worker.process.returncode is None:
-            worker.process.send_signal(signal.SIGCONT)
-            worker.process.terminate()
+            worker.process.kill()
             with anyio.CancelScope(shield=True):
-                with anyio.move_on_after(20):
-                    await worker.process.wait()
-                if worker.process.returncode is None:
-                    worker.process.kill()
+                await worker.process.wait()
 
 
 async def until(met: Callable[[], Any], what: str = "", told: Callable[[], Any] = str) -> None:
@@ -134,10 +129,12 @@ async def ends(scheduler: V9Scheduler, task: str, status: str = "COMPLETED") -> 
 
     def told() -> str:
         lives = {r.wallet: r.history for r in known.replicates.values()}
-        return f"{known.statuses} {lives} {scheduler.core.refused} {scheduler.problems}"
+        wrong = [*scheduler.core.refused, *scheduler.problems][:3]
+        return f"{known.statuses} {lives} {wrong}"
 
     def over() -> bool:
         last = ("COMPLETED", "ABORTED", "FAILED")
+        assert not scheduler.problems, told()
         return known.over and all(r.relevant in last for r in known.replicates.values())
 
     await until(over, f"the end of {task}", told)

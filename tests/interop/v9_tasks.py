@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import prod
 from typing import Any
 
@@ -122,6 +123,29 @@ class CoreTask:
     def ipfs(self) -> bool:
         return params(self.deal[9]).get("iexec_result_storage_provider") == "ipfs"
 
+    def told(self) -> dict[str, Any]:
+        """TaskModel (1.12), with the dates that no worker reads as null."""
+        return {
+            "chainTaskId": self.id,
+            "replicates": None,
+            "maxExecutionTime": (self.final_deadline - self.contribution_deadline) * 1000 // 3,
+            "tag": "0x" + bytes(self.deal[5]).hex(),
+            "dappType": "DOCKER",
+            "dappName": "",
+            "commandLine": params(self.deal[9]).get("iexec_args"),
+            "initializationBlockNumber": self.init_block,
+            "currentStatus": self.status,
+            "trust": self.trust,
+            "uploadingWorkerWalletAddress": self.uploader or None,
+            "consensus": self.consensus or None,
+            "contributionDeadline": _date(self.contribution_deadline),
+            "revealDeadline": None,
+            "finalDeadline": _date(self.final_deadline),
+            "resultLink": self.link or None,
+            "chainCallbackData": self.callback_data or None,
+            "dateStatusList": [{"date": None, "status": each} for each in self.statuses],
+        }
+
     def become(self, status: str) -> None:
         self.statuses.append(status)
 
@@ -187,6 +211,10 @@ class CoreWorker:
             "lastReplicateDemandDate": None,
             "excludedTags": tags,
         }
+
+
+def _date(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")
 
 
 def params(raw: str) -> dict[str, Any]:
