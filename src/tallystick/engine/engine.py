@@ -231,10 +231,10 @@ class Engine(Generic[S, F, C]):
         running = self._running.setdefault(stream, {})
         state = self.states.get(stream)
         mine = state is not None and self.owns(stream)
-        due = set(self._rules.agenda(state)) if state is not None and mine else set[C]()
-        for command in running.keys() - due:
+        due = dict.fromkeys(self._rules.agenda(state) if state is not None and mine else ())
+        for command in [each for each in running if each not in due]:
             running[command].cancel()
-        for command in due - running.keys():
+        for command in [each for each in due if each not in running]:  # in the agenda's order
             running[command] = anyio.CancelScope()
             at = time.time() if since is None else since
             self._tasks.start_soon(self._run, stream, command, at)
