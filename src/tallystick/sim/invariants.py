@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tallystick.lifecycle.agenda import UPLOAD_PERIOD, may_reopen
+from tallystick.lifecycle.agenda import UPLOAD_PERIOD
 from tallystick.lifecycle.audit import waits
 from tallystick.lifecycle.facts import ConsensusReached
 from tallystick.lifecycle.replicate import OVER, Status
@@ -231,6 +231,7 @@ def stakes_of(deal: Deal, task: ChainTask | None) -> Counter[Address]:
 
 
 def differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
+    """What somebody who has followed the chain holds otherwise than the chain."""
     if (task.status.name, chain is None) == ("UNSET", True):
         return
     if chain is None or task.status.name != chain.status.name:
