@@ -129,6 +129,7 @@ def test_reports_that_java_would_read_otherwise():
     update("STARTING")
     update("COMPUTED", exitCode=0, computeLogs={"walletAddress": ME, "stdout": "hello"})
     update("START_FAILED", success=False, cause="STAKE_TOO_LOW")
+    fitting({"status": "START_FAILED", "details": {"cause": "UNKNOWN"}})
     for status, more in {
         "RECOVERING": {},
         "INVENTED": {},

@@ -257,7 +257,8 @@ async def test_tokens_that_have_expired(stage: Stage):
 
 
 async def test_answers_that_are_not_200(stage: Stage):
-    """503 for a while; 208 since the chain told of the vote before the worker did."""
+    """503 for a while; 208 since the chain told of the vote before the worker did. Meanwhile it
+    was given up as lost, and came back."""
     me = stage.wallet("worker-13")
     async with pool(stage) as scheduler, our_worker(stage, "worker-13"):
         core = scheduler.core
@@ -265,6 +266,8 @@ async def test_answers_that_are_not_200(stage: Stage):
         async def gate(status: str, task: CoreTask) -> None:
             if status == "STARTED":
                 scheduler.down = True
+            if status == "COMPUTED":
+                core.lose(me)
             if status == "CONTRIBUTED":
                 await core.detect_unnotified()
 
@@ -278,6 +281,7 @@ async def test_answers_that_are_not_200(stage: Stage):
         await until(lambda: len(answers(503)) > 1, "reports to a scheduler without a node")
         scheduler.down = False
         await ends(scheduler, task)
+        assert "WORKER_LOST" in core.tasks[task].replicates[me].history
         assert answers(208) == ["CONTRIBUTED"]
         assert answers(202) == []
 

@@ -222,7 +222,7 @@ def fitting(update: Mapping[str, Any]) -> None:
     }.get(status, set())
     if strange := set(details) - wanted - more:
         raise BadBody(f"{status} does not come with {sorted(strange)}")
-    if update.get("success", True) is status.endswith("_FAILED"):
+    if update.get("success") is status.endswith("_FAILED"):
         raise BadBody(f"{status} is told with success {update['success']}")
     logs = details.get("computeLogs", {})
     if any(len(logs.get(name) or "") > _LOG_LIMIT for name in ("stdout", "stderr")):
