@@ -78,7 +78,8 @@ def bench(
         if keep is not None:
             kept.write(keep)
     if plot is not None:
-        voice.say(f"Drawn: {', '.join(path.name for path in draw(kept.as_json(), plot))}")
+        drawn = ", ".join(path.name for path in draw(kept.as_json(), plot))
+        voice.say(f"Drawn: {drawn or 'nothing, as only one size was measured'}.")
     voice.answer(kept.as_json())
 
 
