@@ -13,7 +13,7 @@ from tallystick.chain import logs
 from tallystick.chain.abi import BadAnswer, decode, encode, quantity, unhex
 from tallystick.chain.keystore import BadKeystore, WrongPassword, unlock
 
-QUICK: Final = settings(deadline=None, max_examples=80)
+QUICK: Final = settings(deadline=None, derandomize=True, max_examples=25)
 WORD = st.binary(min_size=32, max_size=32).map(lambda raw: "0x" + raw.hex())
 TOPIC = st.sampled_from(["0x" + topic.hex() for topic in [*logs._EVENTS, logs._TRANSFER]])
 HEX = st.binary(max_size=200).map(lambda raw: "0x" + raw.hex())
@@ -116,7 +116,7 @@ def test_bytes_of_a_call_are_values_or_a_bad_answer(types: tuple[str, ...], raw:
     assert decode(types, encode(types, values)) == values
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, derandomize=True, max_examples=20)
 @given(
     st.binary(max_size=200)
     | st.recursive(

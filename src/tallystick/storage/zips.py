@@ -63,7 +63,8 @@ def open_zip(path: Path, *, max_bytes: int, max_files: int) -> Iterator[CheckedZ
         with _reading("its directory"):
             archive = zipfile.ZipFile(raw)
         with archive:
-            entries = [info for info in archive.infolist() if not info.is_dir()]
+            # Asked of the name itself: `is_dir` fails for an entry without one.
+            entries = [info for info in archive.infolist() if info.filename[-1:] != "/"]
             yield CheckedZip(_checked(entries, max_bytes, max_files), archive)
 
 
