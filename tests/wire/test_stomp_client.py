@@ -22,7 +22,7 @@ from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler.channel.notice import REVEAL, Notice
 from tallystick.scheduler.channel.switch import Switch
 from tallystick.scheduler.channel.transports import Transports
-from tallystick.wire import serving, sockjs_client
+from tallystick.wire import serving, sockjs, sockjs_client
 from tallystick.wire.sockjs_client import SessionOver, _Frames
 from tallystick.wire.stomp import BadFrame, Frame, Reader, message
 from tallystick.wire.stomp_client import Channel, _our_beat, _Talk
@@ -81,25 +81,30 @@ async def channel(url: str, *, silence: float = 20.0) -> AsyncIterator[tuple[Cha
 
 
 class Books:
-    """One reveal is owed to everybody."""
+    """One reveal is owed to everybody, from some moment on."""
+
+    owes = False
 
     def unended(self, worker: Address) -> tuple[()]:
         return ()
 
     def owed(self, task: TaskId) -> list[Notice]:
-        return [Notice(REVEAL, Address(b"\x01" * 20))]
+        return [Notice(REVEAL, Address(b"\x01" * 20))] if self.owes else []
 
     def written(self, task: TaskId, word: str, workers: object, cause: str) -> str:
         return json.dumps([str(task), word])
 
 
 @pytest.mark.parametrize("websocket", [False, True])
-async def test_our_own_server(websocket: bool):
-    switch = Switch(Books())
+async def test_our_own_server(websocket: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sockjs, "HEARTBEAT_SECONDS", 0.2)
+    books = Books()
+    switch = Switch(books)
     app = Starlette(routes=[Mount("/connect", app=Transports(switch, websocket=websocket))])
     async with served(app, websocket=websocket) as url, channel(url) as (kept, ear):
         kept.follow(HERE)
         assert await kept.followed(HERE, PATIENCE)
+        books.owes = True
         await ear.until(1)
         assert ear.heard[0] == (HERE, json.dumps([str(TASK), REVEAL]))
         kept.follow_only(set())

@@ -13,7 +13,7 @@ from worker_lab import settings
 from tallystick.chain.hub import Hub
 from tallystick.chain.networks import UnconfirmedHub
 from tallystick.chain.wallet import Wallet
-from tallystick.engine.errors import Unavailable
+from tallystick.engine.errors import Refused, Unavailable
 from tallystick.engine.settings import BadSettings, load, secret
 from tallystick.poco.values import Address
 from tallystick.scheduler.app import NotThePool, _require_owner
@@ -129,6 +129,26 @@ async def test_a_hub_that_only_the_pool_vouches_for(tmp_path: Path):
         await introduction(settings(tmp_path, pool=POOL), client)
     with pytest.raises(UnconfirmedHub, match="the settings name chain 2"):
         await introduction(settings(tmp_path, trust_hub=HUB, chain_id=2), client)
+
+
+async def test_a_pool_of_another_make_whose_configuration_server_is_away(tmp_path: Path):
+    """The settings then say it, if they say all of it."""
+    client: Any = Introduces()
+
+    async def away(url: str) -> ChainConfig:
+        raise Refused("There is nothing here.")
+
+    client.chain_config, client.kin = away, False
+    with pytest.raises(Refused, match="nothing here"):
+        await introduction(settings(tmp_path, hub=HUB, chain_id=7), client)
+    nodes = ("http://node",)
+    whole = settings(tmp_path, hub=HUB, chain_id=7, rpc_urls=nodes)
+    _, chain = await introduction(whole, client)
+    assert (chain.chain_id, chain.chain_node_url) == (7, nodes[0])
+    assert (chain.iexec_hub_contract_address, chain.sidechain) == (HUB, False)
+    client.kin = True
+    with pytest.raises(Refused, match="nothing here"):
+        await introduction(whole, client)
 
 
 async def test_only_the_owner_of_a_pool_schedules_for_it(hub: Hub, shared_chain: Any):

@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 
 from tallystick.chain.hub import Hub
-from tallystick.chain.networks import Meant, confirm, confirm_answers
+from tallystick.chain.networks import Meant, confirm, confirm_answers, deployment_of
 from tallystick.chain.rpc import Rpc
 from tallystick.engine.complaints import Complaints
-from tallystick.engine.errors import Unavailable
+from tallystick.engine.errors import Refused, Unavailable
 from tallystick.engine.journal import Journal
-from tallystick.poco.values import Address
+from tallystick.poco.values import ZERO_ADDRESS, Address
 from tallystick.wire.scheduler import ChainConfig, PublicConfig, SchedulerClient
 from tallystick.worker.config import WorkerConfig
 
@@ -39,7 +39,7 @@ async def introduction(
 ) -> tuple[PublicConfig, ChainConfig]:
     """What the pool says of itself, once it answers. Raises WrongPool, and UnconfirmedHub when
     nobody whom the operator trusts has named the hub that it works with."""
-    pool, chain = await _ask_who(client, memory)
+    pool, chain = await _ask_who(config, client, memory)
     if config.pool not in (None, pool.worker_pool_address):
         raise WrongPool(
             f"{config.scheduler_url} schedules for pool {pool.worker_pool_address}, but the"
@@ -69,13 +69,13 @@ def meant(config: WorkerConfig) -> Meant:
 
 
 async def _ask_who(
-    client: SchedulerClient, memory: Journal[Any] | None
+    config: WorkerConfig, client: SchedulerClient, memory: Journal[Any] | None
 ) -> tuple[PublicConfig, ChainConfig]:
     complaints, began = Complaints(log), anyio.current_time()
     while True:
         try:
             pool = await client.config()
-            chain = await client.chain_config(pool.config_server_url)
+            chain = await _chain_of(config, client, pool.config_server_url)
         except Unavailable as trouble:
             complaints.about("The scheduler", trouble)
             if anyio.current_time() - began > PATIENCE and (known := _remembered(memory)):
@@ -85,6 +85,24 @@ async def _ask_who(
         else:
             _remember(memory, pool, chain, kin=client.kin)
             return pool, chain
+
+
+async def _chain_of(config: WorkerConfig, client: SchedulerClient, url: str) -> ChainConfig:
+    """What the configuration server says; where a pool of another make has none that answers,
+    what the settings say, if they say all of it. Raises Unavailable, Refused."""
+    try:
+        return await client.chain_config(url)
+    except (Unavailable, Refused):
+        known = deployment_of(config.hub) if config.hub is not None else None
+        chain_id = config.chain_id or (known.chain_id if known is not None else None)
+        if client.kin or config.hub is None or chain_id is None or not config.rpc_urls:
+            raise
+        return ChainConfig(
+            chain_id=chain_id,
+            sidechain=known is not None and known.rlc == ZERO_ADDRESS,
+            chain_node_url=config.rpc_urls[0],
+            iexec_hub_contract_address=config.hub,
+        )
 
 
 def _remember(
