@@ -41,6 +41,10 @@ def run(
     again: Annotated[
         bool, typer.Option("--replay", help="Only the world of --seed, with its story.")
     ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="The shipped programs, with simulated edges; slower."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Live through random pools, every promise watched.
@@ -48,23 +52,23 @@ def run(
     A world that breaks one is lived again with less and less in it, and its story is told.
     The same seed is the same world.
     """
-    voice = Voice(json=json)
+    voice, kind = Voice(json=json), _worlds(whole=whole)
     if again:
-        _replay(seed, voice)
+        _replay(seed, voice, kind)
         return
     began, seen = time.monotonic(), Sum()
-    for fate in voyage(_worlds().fate, seed, worlds, processes=processes):
+    for fate in voyage(kind.fate, seed, worlds, processes=processes):
         if fate.broken:
-            _broken(fate, voice)
+            _broken(fate, voice, kind)
         seen.add(fate)
         if hours and seen.seconds >= hours * 3600:
             break
     _told(voice, seed, seen, time.monotonic() - began)
 
 
-def _worlds() -> Any:
+def _worlds(*, whole: bool) -> Any:
     """The simulator, loaded when it is wanted: `scenarios`."""
-    return import_module("tallystick.sim.scenarios")
+    return import_module(f"tallystick.sim.{'whole.' if whole else ''}scenarios")
 
 
 def _told(voice: Voice, seed: int, seen: Sum, took: float) -> None:
@@ -99,23 +103,64 @@ class Sum:
         self.failed += fate.failed
 
 
-def _replay(seed: int, voice: Voice) -> None:
-    found = _worlds().fate(seed)
+def _replay(seed: int, voice: Voice, kind: Any) -> None:
+    found = kind.fate(seed)
     if found.broken:
         voice.say(found.broken)
         voice.answer({"seed": seed, "broken": found.broken})
         raise typer.Exit(1)
-    story = _worlds().replay(seed).story()
+    story = kind.replay(seed).story()
     voice.say(story)
     voice.answer({"seed": seed, "simulated_seconds": found.seconds, "story": story})
 
 
-def _broken(fate: Fate, voice: Voice) -> None:
+def _broken(fate: Fate, voice: Voice, kind: Any) -> None:
     voice.say(f"The world of seed {fate.seed} broke a promise. Looking for a smaller one ...")
-    plan, story = _worlds().smallest(fate.seed)
-    voice.say(f"{plan}\n{story}\nSee it whole: tally sim run --replay --seed {fate.seed}")
+    plan, story = kind.smallest(fate.seed)
+    whole = " --whole" if kind.__name__.endswith("whole.scenarios") else ""
+    again = f"tally sim run --replay --seed {fate.seed}{whole}"
+    voice.say(f"{plan}\n{story}\nSee it whole: {again}")
     voice.answer({"seed": fate.seed, "broken": fate.broken, "smallest": repr(plan)})
     raise typer.Exit(1)
+
+
+@group.command("crashes")
+def crashes(
+    *,
+    life: Annotated[
+        str, typer.Option("--life", help="Only this one, such as 'trust 1'; all without it.")
+    ] = "",
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Kill twice: at every two points.")
+    ] = False,
+    most: Annotated[
+        int, typer.Option("--most", min=0, help="End after so many kills of a life; 0: never.")
+    ] = 0,
+    processes: Annotated[
+        int, typer.Option("--processes", min=0, help="0: one for each processor.")
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Kill a party at every act of complete lives, and see that the end is the same.
+
+    An act is a durable write, a transaction, a request, a report, or a call of the runtime.
+    """
+    voice, kind = Voice(json=json), import_module("tallystick.sim.whole.crashes")
+    lives = [each for each in kind.LIVES if life in ("", each)]
+    if not lives:
+        raise typer.BadParameter(f"There is no {life!r}: {', '.join(kind.LIVES)}.")
+    for name in lives:
+        began, found = time.monotonic(), 0
+        jobs = kind.jobs(name, two=pairs)[: most or None]
+        for fate in voyage(kind.fate, 0, len(jobs), processes=processes, of=jobs):
+            found += 1
+            if fate.broken:
+                voice.say(f"{name}: {fate.broken}")
+                voice.answer({"life": name, "broken": fate.broken})
+                raise typer.Exit(1)
+        took = time.monotonic() - began
+        voice.say(f"{name}: killed {found} times in {took:.0f} s, and the end was the same.")
+        voice.answer({"life": name, "kills": found, "seconds": round(took, 3)})
 
 
 @group.command("cheats")

@@ -14,8 +14,9 @@ from tallystick.lifecycle.task import Task, TaskStatus
 from tallystick.poco.contribution import result_hash
 from tallystick.poco.deal import Deal
 from tallystick.poco.ledger import ChainStatus, ChainTask, Vote
-from tallystick.poco.rewards import KITTY, scheduler_stake
+from tallystick.poco.rewards import KITTY
 from tallystick.poco.values import Address, DealId, Instant, TaskId
+from tallystick.sim.agreement import Broken, differences, stakes_of
 from tallystick.sim.blocks import Block
 from tallystick.sim.calls import Contribute, Finish
 from tallystick.sim.chain import Refusal
@@ -25,11 +26,9 @@ from tallystick.sim.parties import Party, Worker
 if TYPE_CHECKING:
     from tallystick.sim.world import World
 
+__all__ = ["Broken", "Invariants"]
+
 _OPEN = (ChainStatus.ACTIVE, ChainStatus.REVEALING)
-
-
-class Broken(AssertionError):
-    """An invariant does not hold; the message says which, and about whom."""
 
 
 class Invariants:
@@ -219,37 +218,6 @@ class Invariants:
             if told and not whose.gone and replicate.status not in OVER:
                 what = f"a replicate of {whose.name} that never ends: {replicate}"
                 yield f"{party.name} has {what}"
-
-
-def stakes_of(deal: Deal, task: ChainTask | None) -> Counter[Address]:
-    """What one open task keeps locked."""
-    due: Counter[Address] = Counter({deal.sponsor: deal.task_price})
-    due[deal.workerpool.owner] += scheduler_stake(deal.workerpool.price)
-    for worker in task.contributions if task else ():
-        due[worker] += deal.worker_stake
-    return due
-
-
-def differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
-    """What somebody who has followed the chain holds otherwise than the chain."""
-    if (task.status.name, chain is None) == ("UNSET", True):
-        return
-    if chain is None or task.status.name != chain.status.name:
-        yield f"status ({task.status})"
-        return
-    # Who contributes and finalizes at once is not counted: nobody could vote against it.
-    counted = chain.tally.groups or chain.status is not ChainStatus.COMPLETED
-    if counted and dict(task.tally.groups) != dict(chain.tally.groups):
-        yield "tally"
-    if task.consensus != chain.consensus:
-        yield "consensus"
-    if {r.worker for r in task.winners} != set(chain.winners(Vote.CONTRIBUTED, Vote.PROVED)):
-        yield "set of winners"
-    if {r.worker for r in task.winners if r.revealed} != set(chain.winners(Vote.PROVED)):
-        yield "set of reveals"
-    rejected = {w for w, c in chain.contributions.items() if c.status is Vote.REJECTED}
-    if {r.worker for r in task.in_status(Status.REJECTED)} != rejected:
-        yield "set of rejected votes"
 
 
 def _is_idle(worker: Worker, task: Task, now: Instant) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 _CHUNK = 20
 """Worlds that a process lives through before it tells of them."""
@@ -27,11 +28,17 @@ class Fate:
 
 
 def voyage(
-    fate: Callable[[int], Fate], first: int, worlds: int, *, processes: int = 0
+    fate: Callable[[Any], Fate],
+    first: int,
+    worlds: int,
+    *,
+    processes: int = 0,
+    of: Sequence[Any] = (),
 ) -> Iterator[Fate]:
-    """The fates of `worlds` worlds from seed `first` on, in order; `processes` at a time, 0 for
-    one each processor. `fate` has to be found by its name in another process."""
-    seeds = iter(range(first, first + worlds))
+    """The fates of `worlds` worlds from seed `first` on, in order, or of what is given in `of`;
+    `processes` at a time, 0 for one each processor. `fate` has to be found by its name in
+    another process."""
+    seeds = iter(of or range(first, first + worlds))
     many = processes or os.cpu_count() or 1
     if many == 1 or worlds <= _CHUNK:
         yield from map(fate, seeds)

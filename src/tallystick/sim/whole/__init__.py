@@ -1,0 +1,1 @@
+"""A pool of the shipped programs in virtual time: only their edges are simulated."""
