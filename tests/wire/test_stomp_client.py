@@ -23,10 +23,12 @@ from tallystick.scheduler.channel.notice import REVEAL, Notice
 from tallystick.scheduler.channel.switch import Switch
 from tallystick.scheduler.channel.transports import Transports
 from tallystick.wire import serving, sockjs, sockjs_client
+from tallystick.wire.scheduler import SchedulerClient
 from tallystick.wire.sockjs_client import SessionOver, _Frames
 from tallystick.wire.stomp import BadFrame, Frame, Reader, message
 from tallystick.wire.stomp_client import Channel, _our_beat, _Talk
 from tallystick.wire.v9 import topic
+from tallystick.worker.doctor import _channel
 
 pytestmark = pytest.mark.anyio
 
@@ -301,3 +303,12 @@ def test_nothing_that_a_server_says_is_a_crash(told: list[str]):
                 await taken.take(each)
 
     anyio.run(run)
+
+
+async def test_doctor_finds_the_channel_of_a_v9_scheduler():
+    """Such a scheduler knows nothing of our own news."""
+    odd = Odd(lambda number: ["o"])
+    async with served(odd.app()) as url:
+        core = url.removesuffix("/connect")
+        async with SchedulerClient(core, wallet=Address(b"\x01" * 20), sign=bytes) as client:
+            assert "STOMP at /connect" in str(await _channel(client))

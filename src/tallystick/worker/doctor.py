@@ -22,6 +22,7 @@ from tallystick.engine.errors import Refused, Unavailable
 from tallystick.engine.trust import trusting
 from tallystick.execution.probe import daemon_trouble
 from tallystick.wire.scheduler import ChainConfig, SchedulerClient, Unwelcome
+from tallystick.wire.sockjs_client import Endpoint
 from tallystick.worker import verdicts
 from tallystick.worker.checkup import ahead, no_client
 from tallystick.worker.config import WorkerConfig
@@ -171,10 +172,24 @@ async def _channel(client: SchedulerClient) -> Verdict:
     except Unwelcome:
         return ok(check, "news come with the scheduler's answers: no other port is needed.")
     except (Unavailable, Refused, TimeoutError) as trouble:
+        if await _speaks_v9(client):
+            return ok(check, "notifications come as from a v9 scheduler: STOMP at /connect.")
         said = str(trouble) or "no answer"
-        remedy = "The scheduler is of another make: work is asked for, news come late."
+        remedy = (
+            "Work is asked for, but news come late: see to the proxy before it."
+        )
         return warn(check, said, remedy)
     return ok(check, "open to everybody.")
+
+
+async def _speaks_v9(client: SchedulerClient) -> bool:
+    try:
+        with anyio.fail_after(_PATIENCE):
+            async with Endpoint(f"{client.url}/connect") as endpoint:
+                await endpoint.session()
+    except (Unavailable, TimeoutError):
+        return False
+    return True
 
 
 async def _synced(url: str, ca: Path | None) -> Verdict:
