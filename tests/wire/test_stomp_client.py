@@ -106,7 +106,10 @@ async def test_our_own_server(websocket: bool, monkeypatch: pytest.MonkeyPatch):
     async with served(app, websocket=websocket) as url, channel(url) as (kept, ear):
         kept.follow(HERE)
         assert await kept.followed(HERE, PATIENCE)
-        books.owes = True
+        with anyio.fail_after(PATIENCE):
+            while not switch._followers:  # noqa: ASYNC110 (another task's)
+                await anyio.sleep(0.01)
+        books.owes = True  # what is owed at once is told a moment later
         await ear.until(1)
         assert ear.heard[0] == (HERE, json.dumps([str(TASK), REVEAL]))
         kept.follow_only(set())
