@@ -287,13 +287,16 @@ async def test_answers_that_are_not_200(stage: Stage):
 
 
 async def test_a_report_that_is_refused_aborts(stage: Stage):
+    """Where streams are refused, which needs polls."""
     me = stage.wallet("worker-14")
     async with pool(stage) as scheduler, our_worker(stage, "worker-14"):
+        scheduler.broker.xhr_only = True
         scheduler.core.unproven.add("COMPUTED")
         task = await stage.buy(scheduler)
         await has(scheduler, task, me, "ABORTED")
         assert (await scheduler.chain.task(task)).contributors == []
         assert scheduler.core.refused[0][:2] == (me, "COMPUTED")
+        assert set(scheduler.broker.opened) == {"xhr"}
 
 
 async def test_a_deadline_that_passes_aborts(stage: Stage):
