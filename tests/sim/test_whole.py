@@ -152,7 +152,8 @@ def test_faults_of_every_kind_are_lived_through() -> None:
         full=0.005,
         skew=0.01,
         flake=0.2,
+        restore=0.01,
     )
     told = live(WholePlan(plan=plan, faults=faults)).story()
-    for sign in ("is killed", "takes back", "gas is dear"):
+    for sign in ("is killed", "is restored", "takes back", "gas is dear"):
         assert sign in told

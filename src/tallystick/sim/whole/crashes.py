@@ -22,9 +22,9 @@ _KNOWN, _NEW = Machine(score=15), Machine()
 
 
 def _life(*machines: Machine, trust: int = 1, nature: Nature = Nature.WORKS) -> WholePlan:
-    purchase = Purchase(at=1, time_unit=40, trust=trust, price=_PRICE, natures=(nature,))
+    purchase = Purchase(at=1, time_unit=24, trust=trust, price=_PRICE, natures=(nature,))
     plan = Plan(seed=1, purchases=(purchase,), machines=machines)
-    return WholePlan(plan=plan, faults=Faults(outage=3.0), reads=False)
+    return WholePlan(plan=plan, faults=Faults(outage=3.0, latency=0), reads=False)
 
 
 LIVES: Final[Mapping[str, WholePlan]] = {

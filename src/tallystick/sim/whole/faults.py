@@ -16,6 +16,8 @@ class Faults:
     """A process is killed, between any two awaits."""
     outage: float = 8.0
     """The most seconds until it is started again."""
+    latency: int = 2
+    """The most blocks that a transaction waits before it may be mined."""
     loss: float = 0.0
     """Per message and answer."""
     doubled: float = 0.0

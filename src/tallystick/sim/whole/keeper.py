@@ -87,7 +87,8 @@ class Keeper:
             await self._one_life()
             self.bury()
             if self._restore is not None:
-                shutil.copytree(self._restore, self.home, dirs_exist_ok=True)
+                shutil.rmtree(self.home)
+                shutil.copytree(self._restore, self.home)
                 self._restore = None
                 self.tell("is restored from a backup")
             await anyio.sleep(self.weather.random.uniform(1, max(1.0, self.outage)))

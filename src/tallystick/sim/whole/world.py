@@ -56,7 +56,7 @@ class Whole:
         self.blocks = Blocks(
             Random(f"chain {plan.plan.seed}"), self._genesis, start=int(loop.EPOCH)
         )
-        self.blocks.forgets = self.faults.forgets
+        self.blocks.forgets, self.blocks.latency = self.faults.forgets, self.faults.latency
         self.stored: dict[TaskId, str] = {}
         self.told: list[tuple[int, str, object]] = []
         self._purchases = market.possible_deals(plan.plan)
@@ -186,8 +186,9 @@ class Whole:
 
     def _copies(self, party: Keeper) -> None:
         copy = self.folder / "copy"
-        if self.faults.restore and self.now % 20 == 0 and party.process is None:
-            shutil.copytree(party.home, copy, dirs_exist_ok=True)
+        if self.faults.restore and self.now % 20 == 0:
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(party.home, copy)
         if self._chance(self.faults.restore) and copy.exists():
             party.crash(restore=copy)
             self.promises.restored = True
