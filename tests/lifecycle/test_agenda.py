@@ -84,6 +84,7 @@ def test_every_replicate_is_due_or_waits_or_is_over(facts: list[f.Fact], now: In
     task = lived(facts)
     for worker, replicate in task.replicates.items():
         waits = replicate.status in (Status.CONTRIBUTED, Status.REVEALED, Status.UPLOADED)
+        waits = waits or agenda.may_reopen(task, now)
         if replicate.status in OVER:
             assert not list(agenda.owed_by_worker(task, worker, now))
         elif task.status.over or not (waits or task.status is TaskStatus.UNSET):
