@@ -257,11 +257,12 @@ async def test_tokens_that_have_expired(stage: Stage):
 
 
 async def test_answers_that_are_not_200(stage: Stage):
-    """503 for a while; 208 since the chain told of the vote before the worker did. Meanwhile it
-    was given up as lost, and came back."""
+    """503 for a while; 208 since the chain told of the vote before the worker did; 400 for the
+    first upload. Meanwhile it was given up as lost, and came back."""
     me = stage.wallet("worker-13")
     async with pool(stage) as scheduler, our_worker(stage, "worker-13"):
         core = scheduler.core
+        scheduler.proxy.failing = 1
 
         async def gate(status: str, task: CoreTask) -> None:
             if status == "STARTED":
@@ -281,6 +282,7 @@ async def test_answers_that_are_not_200(stage: Stage):
         await until(lambda: len(answers(503)) > 1, "reports to a scheduler without a node")
         scheduler.down = False
         await ends(scheduler, task)
+        assert scheduler.proxy.failing == 0
         assert "WORKER_LOST" in core.tasks[task].replicates[me].history
         assert answers(208) == ["CONTRIBUTED"]
         assert answers(202) == []

@@ -208,6 +208,8 @@ class ResultsClient:
                     "content-length": str(size),
                 },
             )
+            if answer.status_code == 400:  # it could not store it now; a refusal is 401
+                raise Unavailable(f"The result store at {self.url} could not store the result.")
         return self._word(answer)
 
     async def access(self, reader: Address, sign_message: SignMessage) -> str:
