@@ -1,4 +1,4 @@
-"""How long a report about what is over is told again to a scheduler that cannot place it yet."""
+"""How long a report about what is over is told again to a scheduler that cannot place it."""
 
 from __future__ import annotations
 
