@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tallystick.engine.errors import Unavailable
+from tallystick.engine.errors import Refused, Unavailable
 from tallystick.poco.values import Address, TaskId
 from tallystick.wire.results import ResultsClient
 from tallystick.wire.scheduler import (
@@ -201,3 +201,17 @@ async def test_a_v9_store_gets_the_zip_as_its_own_workers_send_it(tmp_path: Path
     body = json.loads(content)
     assert base64.b64decode(body["zip"], validate=True) == archive.read_bytes()
     assert (body["chainTaskId"], body["enclaveSignature"]) == (str(TASK), "0x" + "00" * 65)
+
+
+async def test_a_v9_store_that_cannot_store_now_is_tried_again(tmp_path: Path):
+    """It says 400 for that, and 401 to whom it does not want."""
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(b"zip")
+    answers = {"PUT": 405, "POST": 400}
+    client = ResultsClient("http://core")
+    client._http = speaking(lambda request: httpx2.Response(answers[request.method]))
+    with pytest.raises(Unavailable):
+        await client.upload(TASK, archive, token="a.b.c")
+    answers["POST"] = 401
+    with pytest.raises(Refused):
+        await client.upload(TASK, archive, token="a.b.c")

@@ -175,9 +175,7 @@ async def _channel(client: SchedulerClient) -> Verdict:
         if await _speaks_v9(client):
             return ok(check, "notifications come as from a v9 scheduler: STOMP at /connect.")
         said = str(trouble) or "no answer"
-        remedy = (
-            "Work is asked for, but news come late: see to the proxy before it."
-        )
+        remedy = "Work is asked for, but news come late: see to the proxy before it."
         return warn(check, said, remedy)
     return ok(check, "open to everybody.")
 
