@@ -73,3 +73,10 @@ def test_reputation():
     assert score_after_success(4, contributors=1) == 4
     assert score_after_success(4, contributors=2) == 5
     assert [score_after_fault(score) for score in (0, 1, 2, 3, 10)] == [0, 0, 1, 2, 6]
+
+
+def test_a_pot_of_known_size():
+    shares = {WORKERS[0]: 1, WORKERS[1]: 3}
+    paid = payout(1_000, shares=shares, lost_stakes=203, scheduler_ratio=10)
+    assert dict(paid.workers) == {WORKERS[0]: 270, WORKERS[1]: 811}
+    assert paid.scheduler == 122

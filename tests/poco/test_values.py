@@ -43,3 +43,8 @@ def test_tags_are_bits_with_names():
     assert not tags.offers(tdx, tags.tag_of(tags.SCONE))
     assert tags.needs_enclave(tdx)
     assert not tags.needs_enclave(tags.tag_of(tags.TDX))
+
+
+def test_what_a_machine_lacks_of_a_tag():
+    wanted, offered = tags.tag_of(tags.TEE, tags.GPU), tags.tag_of(tags.GPU, tags.TDX)
+    assert tags.names(tags.without(wanted, offered)) == ("tee",)
