@@ -1,4 +1,4 @@
-"""Who is given a task that is about to be reopened waits for that, and does not hand it back."""
+"""Who is given a task that is about to be reopened waits, and does not hand it back."""
 
 from __future__ import annotations
 
