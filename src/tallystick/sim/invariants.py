@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tallystick.lifecycle.agenda import UPLOAD_PERIOD
+from tallystick.lifecycle.agenda import UPLOAD_PERIOD, may_reopen
 from tallystick.lifecycle.audit import waits
 from tallystick.lifecycle.facts import ConsensusReached
 from tallystick.lifecycle.replicate import OVER, Status
@@ -226,7 +226,9 @@ def _is_idle(worker: Worker, task: Task, now: Instant) -> bool:
     if mine is None or mine.status in OVER or worker.owed(task, now):
         return False
     voted = mine.status in (Status.CONTRIBUTED, Status.REVEALED, Status.UPLOADED)
-    others = voted or (waits(mine) and task.status is TaskStatus.ACTIVE)
+    others = (
+        voted or (waits(mine) and task.status is TaskStatus.ACTIVE) or may_reopen(task, now)
+    )
     return task.status.over or not (others or task.status is TaskStatus.UNSET)
 
 
