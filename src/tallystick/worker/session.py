@@ -234,7 +234,7 @@ class Session:
         self._heard, self._feed = feed.next, feed.of
 
     async def _hear(self, news: PoolNews) -> None:
-        stream, permission = str(news.chain_task_id), news.authorization
+        stream, permission = str((news.authorization or news).chain_task_id), news.authorization
         if news.kind == "Authorized" and permission is not None:
             task = self.engine.states.get(stream)
             if task is not None and self._is_good(permission, task.deal):
