@@ -37,6 +37,7 @@ class World:
     facts: tuple[Fact, ...]
     state: TaskState = TaskState.ACTIVE
     status: str = "RUNNING"
+    uploader: str = str(ME)
     now: int = 10
     recorded: list[Fact] = field(default_factory=list)
     expected: list[Fact] = field(default_factory=list)
@@ -48,7 +49,7 @@ class World:
         return SimpleNamespace(timestamp=self.now)
 
     async def fate(self, task: TaskId) -> tuple[str, str]:
-        return self.status, str(ME)
+        return self.status, self.uploader
 
     def record(self, stream: str, fact: Fact) -> None:
         self.recorded.append(fact)
@@ -112,6 +113,19 @@ async def test_an_upload_that_is_asked_for():
     assert world.expected == [UploadRequested(ME, world.now + UPLOAD_SECONDS)]
 
 
+async def test_an_upload_that_the_scheduler_did_not_ask_us_for():
+    """Before it is wanted the store refuses it for good, and the task has no result."""
+    world = World(VOTED, uploader=str(OTHER))
+    await world.orders().hear(news("PLEASE_UPLOAD"))
+    assert world.expected == []
+
+
+async def test_an_upload_where_nobody_can_be_asked():
+    world = World(VOTED, status="", uploader="")
+    await world.orders().hear(news("PLEASE_UPLOAD"))
+    assert world.expected == [UploadRequested(ME, world.now + UPLOAD_SECONDS)]
+
+
 @pytest.mark.parametrize("word", ["PLEASE_UPLOAD", "PLEASE_ABORT"])
 async def test_what_is_for_others(word: str):
     world = World(VOTED, status="FAILED")
@@ -135,6 +149,11 @@ async def test_a_reveal_is_told_once_the_scheduler_knows_the_consensus(status: s
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         assert known.is_set() == (status != "RUNNING")
+        if status == "RUNNING":  # anybody may say so: it has to be true
+            await orders.hear(news("PLEASE_REVEAL"))
+            await anyio.wait_all_tasks_blocked()
+            assert not known.is_set()
+            world.status = "CONSENSUS_REACHED"
         await orders.hear(news("PLEASE_REVEAL"))
         with anyio.fail_after(60):
             await known.wait()

@@ -67,13 +67,19 @@ class Orders:
         if task is None or mine is None:
             return
         if word in (REVEAL, UPLOAD, COMPLETE):
-            self._agreed.add(stream)
+            if recovering:
+                self._agreed.add(stream)
             self._heard.beat()
-        if word == UPLOAD:
+        if word == UPLOAD and (recovering or await self._is_uploader(task)):
             self.upload(stream)
         elif word == ABORT:
             cause = extra.task_abort_cause or "UNKNOWN"
             await self.abort(stream, cause, sure=recovering)
+
+    async def _is_uploader(self, task: Task) -> bool:
+        """A store refuses what comes before the scheduler wants it, and a refusal is final."""
+        status, uploader = await self.client.fate(task.id)
+        return not status or uploader == str(self.session.me)
 
     def upload(self, stream: str) -> None:
         """We are the one who brings the result to the store."""
