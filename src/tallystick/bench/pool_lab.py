@@ -262,7 +262,10 @@ async def measure(job: dict[str, Any], running: Running) -> dict[str, Any]:
     whole = job | {"port": running.port, "process": running.process.pid}
     with NamedTemporaryFile("r", prefix="tally-load-") as told:
         command = [sys.executable, "-m", "tallystick.bench.load", told.name]
-        await anyio.run_process(command, input=json.dumps(whole).encode())
+        done = await anyio.run_process(command, input=json.dumps(whole).encode(), check=False)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace")[-2000:]
+            raise RuntimeError(f"The load generator failed: {said}")
         found: dict[str, Any] = json.load(told)
     return found
 

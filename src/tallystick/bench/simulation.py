@@ -14,7 +14,7 @@ from tallystick.bench.report import Options, Report, Row
 NAME = "simulation"
 SUMMARY = "simulated hours a minute, and worlds a minute, of random pools with faults"
 
-_WORLDS, _QUICK = 24, 2
+_WORLDS, _QUICK = 400, 2
 
 
 async def run(options: Options) -> Report:
