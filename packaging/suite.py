@@ -25,7 +25,7 @@ SHORT = ("-m", "not long")
 SECOND_TRY = ("--reruns", "1", "-rR")
 """Real processes on a busy machine may be late. What needed it is listed at the end."""
 USAGE = """\
-./tally check               format, lint, types, imports and the pure tests; under a minute
+./tally check               format, lint, types, imports and the pure tests; two minutes
 ./tally test                the suite: the same checks, then every test but the long ones
 ./tally test --all          the long ones too, and the pure tests on every other Python present
 ./tally test ARGUMENTS ...  only pytest, with these arguments: ./tally test tests/poco -k seal
@@ -181,7 +181,7 @@ def _passes_on(version: str) -> bool:
     if not _quietly([str(ROOT / "tally"), "prepare"], wanted):
         return False
     _say(f"Python {version}: the pure tests with {python}")
-    return run_pytest(pure_tests(), str(venv / "bin" / "python")) == 0
+    return run_pytest([*parallel(), *pure_tests()], str(venv / "bin" / "python")) == 0
 
 
 def find_python(version: str) -> str | None:
@@ -205,7 +205,7 @@ def _succeeds(argv: Sequence[str]) -> bool:
 def check() -> int:
     """``./tally check``."""
     failed = run_checks()
-    if run_pytest(pure_tests()) != 0:
+    if run_pytest([*parallel(), *pure_tests()]) != 0:
         failed.append("pure tests")
     return _verdict("check", failed)
 
