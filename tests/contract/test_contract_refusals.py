@@ -126,18 +126,28 @@ def test_one_account_must_bear_both_locks(mirror: Mirror):
     assert mirror.match(*offers(mirror).four, sponsor=scheduler) is None
 
 
-@pytest.mark.parametrize("price", [UINT256_MAX, UINT256_MAX // 30, 2**255])
-def test_prices_that_no_contract_can_hold(mirror: Mirror, price: int):
+@pytest.mark.parametrize("ratio", [30, 29])
+@pytest.mark.parametrize(
+    "price", [UINT256_MAX, UINT256_MAX // 30, UINT256_MAX // 30 + 1, 2**255]
+)
+def test_prices_that_no_contract_can_hold(mirror: Mirror, price: int, ratio: int):
+    if ratio != 30:
+        mirror.change_policy(ratio, 1)
     refusal = mirror.match(*offers(mirror).but(workerpool={"price": price}).four)
     assert refusal is not None
-    assert refusal.reason in (OVERFLOW, TOO_POOR)
+    assert refusal.reason == (OVERFLOW if price * ratio > UINT256_MAX else TOO_POOR)
 
 
 def test_a_trust_beyond_counting_makes_a_task_that_only_can_be_claimed(mirror: Mirror):
     task = offers(mirror, trust=UINT256_MAX).task()
-    refusal = mirror.contribute(mirror.chain.workers[0].address, task, TRUE)
+    me = mirror.chain.workers[0].address
+    refusal = mirror.contribute(me, task, TRUE)
     assert refusal is not None
     assert refusal.reason == OVERFLOW
+    assert mirror.withdraw(me, mirror.ledger.escrow.balance(me)) is None
+    refusal = mirror.contribute(me, task, TRUE)
+    assert refusal is not None
+    assert refusal.reason == TOO_POOR, "the stake is looked at first"
     assert mirror.claim(task, at=mirror.ledger.tasks[task].deal.final_deadline) is None
 
 

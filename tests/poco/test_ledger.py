@@ -3,102 +3,24 @@
 That it is the contracts' equal is shown beside the contracts themselves.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tallystick.poco.clerk import Workerpool
-from tallystick.poco.contribution import authorization_hash, result_hash, result_seal
-from tallystick.poco.deal import Category
-from tallystick.poco.escrow import Event, Revert
-from tallystick.poco.ledger import ChainStatus, Ledger, Permit, Vote
-from tallystick.poco.orders import (
-    NO_DATASET_ORDER,
-    AppOrder,
-    Domain,
-    RequestOrder,
-    WorkerpoolOrder,
-    order_hash,
+from poco_hub import (
+    FALSE,
+    OWNER,
+    REQUESTER,
+    RICH,
+    SCHEDULER,
+    TRUE,
+    WORKERS,
+    Market,
 )
+
+from tallystick.poco.escrow import Revert
+from tallystick.poco.ledger import ChainStatus, Vote
 from tallystick.poco.rewards import KITTY
-from tallystick.poco.signing import address_of, ethereum_message_hash, sign
-from tallystick.poco.values import Address, Digest, Hash, TaskId
-
-OWNER, SCHEDULER, REQUESTER = (bytes([n]) * 32 for n in (1, 2, 3))
-APP, POOL, HUB = (Address(bytes([n]) * 20) for n in (0xA, 0xB, 0xC))
-WORKERS = tuple(Address(bytes([n]) * 20) for n in range(1, 7))
-TRUE, FALSE = Digest(b"t" * 32), Digest(b"f" * 32)
-RICH = 10**12
-
-
-@dataclass
-class Market:
-    """A hub with one app, one pool and rich people."""
-
-    events: list[Event] = field(default_factory=list)
-    now: int = 1_000
-
-    def __post_init__(self) -> None:
-        self.ledger = Ledger(self.events.append, Domain(1, HUB))
-        registries = self.ledger.clerk.registries
-        registries.apps[APP] = address_of(OWNER)
-        registries.workerpools[POOL] = Workerpool(address_of(SCHEDULER))
-        xs = Category(id=0, name="XS", description="", time_unit=300)
-        self.ledger.clerk.categories.append(xs)
-        people = [address_of(key) for key in (OWNER, SCHEDULER, REQUESTER)]
-        for account in (*people, *WORKERS):
-            self.ledger.escrow.deposit(account, RICH)
-
-    def signed(self, order: Any, key: bytes) -> Any:
-        return replace(order, sign=sign(key, order_hash(order, self.ledger.clerk.domain)))
-
-    def task(self, *, trust: int = 1, price: int = 1_000, app_price: int = 10) -> TaskId:
-        salt = Hash(len(self.ledger.clerk.deals).to_bytes(32, "big"))
-        clerk = self.ledger.clerk
-        deal = clerk.match_orders(
-            self.signed(AppOrder(app=APP, price=app_price, salt=salt), OWNER),
-            NO_DATASET_ORDER,
-            self.signed(
-                WorkerpoolOrder(workerpool=POOL, price=price, trust=trust, salt=salt), SCHEDULER
-            ),
-            self.signed(
-                RequestOrder(
-                    app=APP,
-                    app_max_price=app_price,
-                    workerpool_max_price=price,
-                    requester=address_of(REQUESTER),
-                    trust=trust,
-                    salt=salt,
-                ),
-                REQUESTER,
-            ),
-            now=self.now,
-        )
-        return self.ledger.initialize(deal, 0)
-
-    def contribute(self, worker: Address, task: TaskId, digest: Digest) -> None:
-        allowed = ethereum_message_hash(authorization_hash(worker, task))
-        self.ledger.contribute(
-            worker,
-            task,
-            result_hash(task, digest),
-            result_seal(worker, task, digest),
-            permit=Permit(authorization=sign(SCHEDULER, allowed)),
-            now=self.now,
-        )
-
-    def names(self) -> list[str]:
-        return [event.name for event in self.events]
-
-    def check_money(self) -> None:
-        escrow = self.ledger.escrow
-        assert sum(escrow.balances.values()) == escrow.supply
-        assert min(escrow.balances.values()) >= 0
-        assert min(escrow.locked.values(), default=0) >= 0
-        assert sum(escrow.locked.values()) == escrow.balance(HUB)
+from tallystick.poco.values import Address, Digest, TaskId
 
 
 def test_a_task_from_orders_to_pay():
@@ -108,13 +30,13 @@ def test_a_task_from_orders_to_pay():
     market.contribute(WORKERS[0], task, TRUE)
     assert market.names() == ["Transfer", "Lock", "TaskContribute", "TaskConsensus"]
     market.ledger.reveal(WORKERS[0], task, TRUE, now=market.now)
-    market.ledger.finalize(address_of(SCHEDULER), task, results=b"link", now=market.now)
+    market.ledger.finalize(SCHEDULER, task, results=b"link", now=market.now)
     assert market.ledger.tasks[task].status is ChainStatus.COMPLETED
     balance = market.ledger.escrow.balance
     assert balance(WORKERS[0]) == RICH + 990
-    assert balance(address_of(SCHEDULER)) == RICH + 10
-    assert balance(address_of(OWNER)) == RICH + 10
-    assert balance(address_of(REQUESTER)) == RICH - 1_010
+    assert balance(SCHEDULER) == RICH + 10
+    assert balance(OWNER) == RICH + 10
+    assert balance(REQUESTER) == RICH - 1_010
     market.check_money()
 
 
@@ -178,9 +100,9 @@ def play(market: Market, task: TaskId, move: str, worker: Address, digest: Diges
         case "reveal":
             market.ledger.reveal(worker, task, digest, now=market.now)
         case "finalize":
-            market.ledger.finalize(address_of(SCHEDULER), task, now=market.now)
+            market.ledger.finalize(SCHEDULER, task, now=market.now)
         case "reopen":
-            market.ledger.reopen(address_of(SCHEDULER), task, now=market.now)
+            market.ledger.reopen(SCHEDULER, task, now=market.now)
         case _:
             market.now += 400
 

@@ -29,7 +29,7 @@ from tallystick.poco.orders import (
     operation_hash,
     order_hash,
 )
-from tallystick.poco.rewards import SCHEDULER_STAKE_RATIO, scheduler_stake, worker_stake
+from tallystick.poco.rewards import scheduler_stake, worker_stake
 from tallystick.poco.signing import BadSignature, recover
 from tallystick.poco.values import ZERO_ADDRESS, ZERO_HASH, Address, DealId, Hash, Instant, Nrlc
 
@@ -261,12 +261,14 @@ class Clerk:
         )
 
     def _lock(self, deal: Deal) -> None:
-        """Lock the price of all tasks and the scheduler's stake on them, or nothing."""
+        """Lock the price of all tasks and the scheduler's stake on them, or nothing.
+
+        A stake beyond all numbers is no case of its own: no sponsor could pay such a price.
+        """
         price = deal.workerpool.price
         due = (
             price * self.registries.workerpools[deal.workerpool.pointer].worker_stake_ratio,
             deal.task_price * deal.bot_size,
-            price * SCHEDULER_STAKE_RATIO,
         )
         require(max(due) < UINT256, "No contract can hold such an amount.", OVERFLOW)
         self.escrow.lock(

@@ -81,14 +81,18 @@ class Escrow:
         require(amount <= self.balance(sender), f"{sender} has no {amount} nRLC to give.")
         self._move(sender, recipient, amount)
 
-    def lock(self, *stakes: tuple[Address, Nrlc]) -> None:
-        """Lock every amount, or none when one of the accounts cannot bear it."""
+    def check(self, *stakes: tuple[Address, Nrlc]) -> None:
+        """Raise Revert when one of the accounts cannot bear all that is to be locked of it."""
         left: dict[Address, Nrlc] = {}
         for account, amount in stakes:
             require(account != ZERO_ADDRESS, "The zero address pays nothing.", _FROM_NOBODY)
             left[account] = left.get(account, self.balance(account)) - amount
             lacks = f"{account} has {self.balance(account)} nRLC free, {amount} must be locked."
             require(left[account] >= 0, lacks, TOO_POOR)
+
+    def lock(self, *stakes: tuple[Address, Nrlc]) -> None:
+        """Lock every amount, or none when one of the accounts cannot bear it."""
+        self.check(*stakes)
         for account, amount in stakes:
             self._move(account, self.hub, amount)
             self.locked[account] = self.stake(account) + amount

@@ -156,8 +156,10 @@ class Ledger:
         self._check_permit(task, worker, permit, choice, seal)
         power = weight(self.scores.get(worker, 0))
         tally = task.tally.vote(choice, power)
+        stake = worker, task.deal.worker_stake
+        self.escrow.check(stake)
         settled = _settles(tally, choice, task.deal.trust)
-        self.escrow.lock((worker, task.deal.worker_stake))
+        self.escrow.lock(stake)
         task.tally = tally
         task.contributions[worker] = Contribution(
             Vote.CONTRIBUTED, choice, seal, permit.enclave, share(power)
