@@ -265,6 +265,58 @@ def test_a_second_opinion_is_asked_of_the_operators_own_or_of_another_owner():
     assert suits(replace(kin, audits=False), opened()), "for what nobody has begun"
 
 
+FIRST = replace(SECOND, ahead=True)
+"""Of a stranger that audits, and votes before the one that it agrees with."""
+
+
+def agreeing(trust: int, terms: Scrutiny, drawn: Audit = Audit.NEEDED) -> Task:
+    """A stranger has computed the same as the worker that it audits."""
+    first = replace(DRAWN, audit=drawn)
+    task = handed(given(opened(replace(DEAL, trust=trust)), A, first), A, RIGHT)
+    return settled(handed(given(task, B, terms), B, RIGHT))
+
+
+def contributed(task: Task, worker: Address, digest: Digest) -> Task:
+    return advance(task, f.Contributed(worker, result_hash(task.id, digest), 2))
+
+
+def test_where_the_vote_of_a_stranger_that_audits_leaves_the_task_open_both_are_paid():
+    task = agreeing(5, FIRST)
+    assert authorized(task) == {B}, "the vote of the other would end the votes"
+    task = settled(contributed(task, B, RIGHT))
+    assert authorized(task) == {A, B}
+    assert task.takes_votes
+
+
+@pytest.mark.parametrize("trust", [1, 5])
+def test_a_stranger_that_agreed_and_does_not_vote_keeps_nobody_waiting(trust: int):
+    task = agreeing(trust, FIRST)
+    assert authorized(task) == {B}
+    for fact in (f.Lost(B), f.Aborted(B, "ABORTED_BY_WORKER")):
+        assert authorized(settled(advance(task, fact))) == {A, B}
+
+
+def test_a_stranger_that_agreed_is_not_waited_for_for_ever():
+    task = agreeing(5, FIRST)
+    assert settled(task, LATE - 1) == task
+    assert authorized(settled(task, LATE)) == {A, B}
+
+
+@pytest.mark.parametrize(("terms", "votes"), [(FIRST, B), (SECOND, A)])
+def test_where_one_vote_decides_one_of_those_that_agree_is_paid(
+    terms: Scrutiny, votes: Address
+):
+    task = agreeing(1, terms)
+    assert authorized(task) == {votes}
+    assert task.replicates[A].agreed, "it counts for the other all the same"
+
+
+@pytest.mark.parametrize("drawn", [Audit.DRAWN, Audit.NEEDED])
+def test_who_was_found_to_be_right_votes_though_its_auditor_breaks_its_word(drawn: Audit):
+    task = settled(contributed(agreeing(5, FIRST, drawn), B, WRONG))
+    assert (authorized(task), refuted(task)) == ({A, B}, {B})
+
+
 def restarts() -> Iterator[list[f.Fact]]:
     """A life with an audit, cut off after each of its facts."""
     facts: list[f.Fact] = [f.Ordered(DEAL, 0), f.Initialized()]

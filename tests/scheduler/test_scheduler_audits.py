@@ -12,8 +12,17 @@ from scheduler_office import Office, settings
 
 from tallystick.lifecycle.audit import Authorize, Conclude, owed_audits
 from tallystick.lifecycle.evidence import Policy
-from tallystick.lifecycle.facts import Assigned, Audit, Audited, Fact
-from tallystick.poco.values import Address, TaskId
+from tallystick.lifecycle.facts import (
+    AppFetched,
+    Assigned,
+    Audit,
+    Audited,
+    Computed,
+    DataFetched,
+    Fact,
+    Started,
+)
+from tallystick.poco.values import Address, Digest, TaskId
 from tallystick.scheduler.audits import Audits
 from tallystick.scheduler.roster import Roster
 from tallystick.wire.authorization import UNSIGNED, WorkerpoolAuthorization
@@ -240,6 +249,86 @@ async def test_what_was_found_outlives_a_restart_and_so_does_a_pardon(office: Of
     assert office.pool.audits.read_again() == [worker], "as another scheduler hears of it"
     assert not office.pool.audits.distrusts(kin)
     assert office.pool.audits.told(worker)["belief"] == "probation"
+
+
+async def test_where_two_strangers_differ_a_third_decides(office: Office):
+    audits(office, auditors=())
+    task = office.buy()
+    office.open(task)
+    wallets = [office.wallet(n).address for n in range(4)]
+    liar, second, third, fourth = [await own(office, n) for n in range(4)]
+    office.pool.roster.owned(wallets[0], "the liar")
+    office.pool.roster.owned(wallets[3], "the liar")
+    await offered(office, liar)
+    await hands_in(office, liar, task, WRONG)
+    acts(office, task)
+    assert (await office.demand(fourth, wait=0.01)).status_code == 204, "no friend is asked"
+    await offered(office, second)
+    await hands_in(office, second, task, RIGHT)
+    acts(office, task)
+    for headers in (liar, second):
+        assert "Authorized" not in await news(office, headers), "nobody knows who is right"
+    found = office.pool.audits
+    assert not found.distrusts(wallets[0])
+
+    await offered(office, third)
+    await hands_in(office, third, task, RIGHT)
+    acts(office, task)
+    assert "Refuted" in await news(office, liar)
+    told = [await news(office, headers) for headers in (second, third)]
+    assert sum("Authorized" in each for each in told) == 1, "one of the honest votes"
+    assert [found.distrusts(each) for each in wallets] == [True, False, False, True]
+    assert found.outcomes == {"differed": 1}, "those who were asked are not the audited ones"
+    assert (await office.demand(fourth, wait=0.01)).headers[NO_WORK] == "DISTRUSTED"
+
+
+@pytest.mark.parametrize(("drawn", "votes"), [(0.49, 1), (0.51, 0)])
+async def test_which_of_two_strangers_that_agree_is_paid_is_drawn(
+    office: Office, drawn: float, votes: int
+):
+    audits(office, auditors=())
+    office.pool.audits._draw = lambda: drawn
+    task = office.buy()
+    office.open(task)
+    both = [await own(office, n) for n in range(2)]
+    for headers in both:
+        await offered(office, headers)
+        await hands_in(office, headers, task, RIGHT)
+        acts(office, task)
+    told = ["Authorized" in await news(office, headers) for headers in both]
+    assert told == [n == votes for n in range(2)]
+    assert office.pool.audits.told(office.wallet(0).address)["audits"] == 1
+
+
+async def test_who_votes_first_of_those_that_audit(office: Office):
+    """Both are paid where the vote of the second leaves the task open; the operator's own
+    worker votes for nobody's money."""
+    audits(office, auditors=())
+    office.pool.audits._draw = lambda: 0.99
+    task = office.buy(trust=5)
+    office.open(task)
+    first, second = office.wallet(0).address, office.wallet(1).address
+    stream, engine = str(task), office.pool.engine
+    decides = office.pool.audits.terms(engine.states[stream], first, 60, digest_first=True)
+    assert decides is not None
+    assert (decides.audit, decides.ahead) == (Audit.DRAWN, False)
+    engine.record(stream, Assigned(first, 60, scrutiny=decides))
+    for fact in (Started(first), AppFetched(first), DataFetched(first)):
+        engine.record(stream, fact)
+    engine.record(stream, Computed(first, Digest(b"\x01" * 32)))
+
+    def ahead(power: int) -> bool:
+        terms = office.pool.audits.terms(
+            engine.states[stream], second, power, digest_first=True
+        )
+        assert terms is not None
+        assert terms.audits
+        return terms.ahead
+
+    assert ahead(2)
+    assert not ahead(60), "one of both is paid, and the coin fell so"
+    office.pool.audits.auditors = (second,)
+    assert not ahead(2)
 
 
 async def test_settings_say_what_is_no_share(office: Office):

@@ -172,18 +172,42 @@ def _electors(task: Task, now: Instant) -> Iterator[Replicate]:
     yield from (r for r in ready if r not in compared)
     right = _right(task)
     if right is None:
-        if waited_enough(task.deal, now) or _opinions(task) >= OPINIONS:
-            yield from (r for r in compared if r.scrutiny and r.scrutiny.audit is Audit.DRAWN)
+        over = waited_enough(task.deal, now) or _opinions(task) >= OPINIONS
+        yield from (r for r in compared if r.agreed or (over and _was_drawn(r)))
         return
     good = [r for r in compared if _claim(task, r) == right and not isinstance(r.away, Lost)]
-    if task.deal.trust > 1:
+    good.sort(key=lambda mine: not _goes_ahead(mine))
+    if task.deal.trust <= 1:
+        voter = any(_votes_for(task, r, right) for r in task.replicates.values())
+        yield from () if voter else good[:1]
+    elif _is_ahead_of_others(task, right) and not waited_enough(task.deal, now):
+        yield from filter(_goes_ahead, good)
+    else:
         yield from good
-    elif not any(_votes_for(task, r, right) for r in task.replicates.values()):
-        yield from good[:1]
 
 
 def _was_doubted(mine: Replicate) -> bool:
     return mine.scrutiny is not None and mine.scrutiny.audit is not Audit.NO
+
+
+def _was_drawn(mine: Replicate) -> bool:
+    return mine.scrutiny is not None and mine.scrutiny.audit is Audit.DRAWN
+
+
+def _goes_ahead(mine: Replicate) -> bool:
+    return mine.scrutiny is not None and mine.scrutiny.ahead
+
+
+def _is_ahead_of_others(task: Task, right: Hash) -> bool:
+    """Whether the vote of somebody who votes first is still to come."""
+    return any(
+        _goes_ahead(r)
+        and r.vote is None
+        and r.status in BEFORE_VOTE
+        and _claim(task, r) == right
+        and not isinstance(r.away, Lost)
+        for r in _watched(task)
+    )
 
 
 def _votes_for(task: Task, mine: Replicate, right: Hash) -> bool:

@@ -99,6 +99,9 @@ class Scrutiny:
     """Whether it was asked for a second opinion."""
     digest_first: bool = False
     """Whether it hands in its digest before it gets its authorization."""
+    ahead: bool = False
+    """Whether it votes before those whom it agrees with: who votes is paid. Only of a second
+    opinion that is not the operator's own."""
 
 
 @dataclass(frozen=True, slots=True)

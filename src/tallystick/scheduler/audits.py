@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _RANDOM: Final = SystemRandom()
 _PARDON: Final = "pardon "
+_HALF: Final = 0.5
 _ANY_RESULT: Final = Hash(bytes(32))
 
 
@@ -139,6 +140,7 @@ class Audits:
             trusted=trusted,
             audits=second,
             digest_first=digest_first,
+            ahead=second and not trusted and self._goes_ahead(task, power),
         )
 
     def told(self, worker: Address) -> dict[str, Any]:
@@ -159,6 +161,12 @@ class Audits:
         if self.policy is None:
             return ""
         return "believed" if self.believes(worker) else "probation"
+
+    def _goes_ahead(self, task: Task, power: int) -> bool:
+        """Whether an auditor that agrees votes first. Where its vote leaves the task open both
+        are paid; where one vote decides a coin says who: the auditor can see that it is one,
+        and must not know that it works for nothing."""
+        return not _decides(task, power) or self._draw() < _HALF
 
     def _drawn(self, policy: Policy, worker: Address, trust: int) -> Audit:
         mine, owner = self.evidence(worker)

@@ -12,6 +12,8 @@ from tallystick.poco.values import Address
 from tallystick.sim.accounts import worker_address
 from tallystick.sim.odds import Plan
 
+_HALF = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -36,6 +38,7 @@ class Terms:
             trusted=own,
             audits=second,
             digest_first=True,
+            ahead=second and not own and draw < _HALF,
         )
 
     def _is_own(self, worker: Address) -> bool:
