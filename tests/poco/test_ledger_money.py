@@ -163,8 +163,12 @@ def test_reputation_follows_replicated_results_alone():
     lived(market)
     shortcut(market)
     assert market.ledger.scores == {CAT: 10, ANN: 0}
+    assert "AccurateContribution" not in market.names()
     lived(market, trust=3, liars=(CAT,), winners=(ANN, BOB, EVE))
     assert market.ledger.scores == {CAT: 6, ANN: 1, BOB: 1, EVE: 1}
+    market.events.clear()
+    lived(market, trust=3, winners=(ANN, BOB))
+    assert market.names().count("AccurateContribution") == 2
 
 
 # What the hub tells of it

@@ -36,6 +36,24 @@ from tallystick.poco.params import DealParams, encode_params, parse_params, toke
         '{"iexec_secrets":{"1":{}}}',
         '{"iexec_args":' + "[" * 100_000,
         '{"iexec_args":"' + '\\"' * 100_000,
+        '{"iexec_input_files":[],"iexec_args":' + "[" * 100_000,
+        '{"iexec_secrets":{},"iexec_args":' + '{"a":' * 100_000,
+        '{"iexec_input_files":[[]]}',
+        '{"iexec_input_files":[[]],"iexec_input_files":[]}',
+        '{"iexec_input_files":["u",{}]}',
+        '{"iexec_input_files":5}',
+        '{"iexec_secrets":"a"}',
+        '{"iexec_secrets":{"1":["a"]}}',
+        '{"iexec_result_encryption":"  "}',
+        '{"iexec_result_encryption":"TrUe"}',
+        '{"iexec_result_encryption":"0"}',
+        '{"iexec_result_encryption":1e0}',
+        '{"iexec_result_encryption":{}}',
+        '{"iexec_args":-Infinity}',
+        '{"IEXEC_ARGS":"a"}',
+        'X{"iexec_args":"a"}',
+        '\v{"iexec_args":"a"}',
+        '\ufeff{"iexec_args":"a"}',
     ],
 )
 def test_what_is_no_proper_object_is_the_arguments(text: str):
@@ -69,6 +87,32 @@ def test_what_is_no_proper_object_is_the_arguments(text: str):
         ('{"iexec_result_storage_proxy":"http://p"}', DealParams(storage_proxy="http://p")),
         ('{"iexec_secrets":{"1":"one","2":2}}', DealParams(secrets={"1": "one", "2": "2"})),
         ('{"bulk_cid":"Qm"}', DealParams(bulk_cid="Qm")),
+        ('{"iexec_args":false}', DealParams(args="false")),
+        ('{"iexec_args":-0}', DealParams(args="-0")),
+        ('{"iexec_args":1E+2}', DealParams(args="1E+2")),
+        ('{"iexec_args":"[[[{{{\\"[[["}', DealParams(args='[[[{{{"[[[')),
+        ('{"iexec_args":"a"}' + "[{" * 50_000, DealParams(args="a")),
+        ('\t\r\n {"iexec_args":"a"}', DealParams(args="a")),
+        ('{"iexec_input_files":["u",null,true]}', DealParams(input_files=("u", "", "true"))),
+        ('{"iexec_secrets":null}', DealParams()),
+        ('{"iexec_secrets":{"1":null}}', DealParams(secrets={"1": ""})),
+        ('{"iexec_secrets":{"1":"a","1":"b"}}', DealParams(secrets={"1": "b"})),
+        (
+            '{"iexec_secrets":{"1":"a"},"iexec_input_files":["u"],"bulk_cid":"b"}',
+            DealParams(secrets={"1": "a"}, input_files=("u",), bulk_cid="b"),
+        ),
+        (
+            '{"iexec_input_files":["u"],"iexec_secrets":{"1":"a"},"iexec_args":"x"}',
+            DealParams(secrets={"1": "a"}, input_files=("u",), args="x"),
+        ),
+        ('{"iexec_result_encryption":" TRUE "}', DealParams(result_encryption=True)),
+        ('{"iexec_result_encryption":"True"}', DealParams(result_encryption=True)),
+        ('{"iexec_result_encryption":-10}', DealParams(result_encryption=True)),
+        ('{"iexec_result_encryption":-0}', DealParams()),
+        ('{"iexec_result_encryption":false}', DealParams()),
+        ('{"iexec_result_encryption":"FALSE"}', DealParams()),
+        ('{"iexec_result_encryption":" false"}', DealParams()),
+        ('{"iexec_result_encryption":"null"}', DealParams()),
     ],
 )
 def test_an_object_is_read_field_by_field(text: str, expected: DealParams):
@@ -92,6 +136,25 @@ words = st.text(st.characters(exclude_categories=["Cs"]))
 )
 def test_what_is_written_is_read_back(params: DealParams):
     assert parse_params(encode_params(params)) == params
+
+
+def test_what_is_written_leaves_out_what_is_usual():
+    assert encode_params(DealParams()) == "{}"
+    assert encode_params(DealParams(storage_proxy="", bulk_cid="")) == "{}"
+    full = DealParams(
+        args="é",
+        input_files=("u", "v"),
+        storage_provider="ipfs",
+        storage_proxy="http://p",
+        result_encryption=True,
+        secrets={"1": "a", "2": "b"},
+        bulk_cid="Qm",
+    )
+    assert encode_params(full) == (
+        '{"iexec_args":"é","iexec_input_files":["u","v"],'
+        '"iexec_result_storage_provider":"ipfs","iexec_result_storage_proxy":"http://p",'
+        '"iexec_result_encryption":true,"iexec_secrets":{"1":"a","2":"b"},"bulk_cid":"Qm"}'
+    )
 
 
 @given(st.text())

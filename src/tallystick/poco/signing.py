@@ -7,7 +7,7 @@ as the contracts demand; the compact 64 bytes of EIP-2098 are read as well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
@@ -29,7 +29,7 @@ def ethereum_message_hash(message: bytes) -> Hash:
     return Hash(keccak(b"\x19Ethereum Signed Message:\n32" + message))
 
 
-Sign = Callable[[Hash], bytes]
+Sign: TypeAlias = Callable[[Hash], bytes]
 """The deterministic signature (RFC 6979) of a digest: r, s, v."""
 
 
