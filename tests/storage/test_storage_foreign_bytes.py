@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tallystick.storage.addresses import (
@@ -27,6 +27,7 @@ from tallystick.storage.digest import BadOutput, OutputFolder, callback_data, ou
 from tallystick.storage.zips import BadArchive, open_zip
 
 QUICK: Final = settings(deadline=None, derandomize=True, max_examples=25)
+BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 LIMITS: Final = ResultLimits(max_bytes=1 << 16, max_files=20, max_depth=4)
 NAMES = st.sampled_from(["computed.json", "a/b", "../x", "/x", "a//b", "a\\b", "é", "x" * 300])
 FILES = st.dictionaries(
@@ -174,3 +175,34 @@ def test_an_ip_is_public_or_refused(text: str):
 @given(st.text(max_size=80))
 def test_a_cid_is_one_or_none(text: str):
     assert is_cid(text) in (True, False)
+
+
+def raw_of(spelled: str) -> bytes:
+    """The bytes behind a spelling in base 58, by counting."""
+    number = 0
+    for letter in spelled:
+        number = number * 58 + BASE58.index(letter)
+    zeros = len(spelled) - len(spelled.lstrip("1"))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+@QUICK
+@given(st.binary(min_size=1, max_size=127))
+@example(b"\x12\x20" + b"\xff" * 32)
+@example(b"\0" * 127)
+def test_a_binary_multiaddr_is_the_path_of_its_multihash(multihash: bytes):
+    said = uri_of(b"\xa5\x03" + bytes([len(multihash)]) + multihash)
+    assert said.startswith("/ipfs/")
+    assert raw_of(said.removeprefix("/ipfs/")) == multihash
+    assert candidates(said, ("https://gateway.example/",)) == [f"https://gateway.example{said}"]
+
+
+@QUICK
+@given(st.binary(max_size=40), st.integers(0, 255))
+@example(b"", 0)
+@example(b"\0", 2)
+def test_a_binary_multiaddr_of_another_length_leads_nowhere(multihash: bytes, claimed: int):
+    assume(claimed != len(multihash) or not multihash)
+    said = uri_of(b"\xa5\x03" + bytes([claimed]) + multihash)
+    with pytest.raises(AddressRefused, match="neither an http"):
+        candidates(said, ("https://gateway.example/",))
