@@ -180,6 +180,8 @@ def test_reading_never_fails(text: str):
         ("a '' b", ("a", "b")),
         ('{"a": "b c"}', ("{a:", "b c}")),
         ("unclosed 'abc", ()),
+        (r"\''a b' c", (r"\'a b", "c")),
+        ("aXb Xc", ("aXb", "Xc")),
         ("a\tb\nc d", ("a\tb\nc", "d")),
         ("  a   b  ", ("a", "b")),
         ("", ()),
