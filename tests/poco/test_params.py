@@ -1,7 +1,9 @@
 """The parameters of a deal are read as the Java workers of the same pool read them."""
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.poco.params import DealParams, encode_params, parse_params, tokenize
@@ -155,6 +157,63 @@ def test_what_is_written_leaves_out_what_is_usual():
         '"iexec_result_storage_provider":"ipfs","iexec_result_storage_proxy":"http://p",'
         '"iexec_result_encryption":true,"iexec_secrets":{"1":"a","2":"b"},"bulk_cid":"Qm"}'
     )
+
+
+TEXTS = (
+    "iexec_args",
+    "iexec_result_storage_provider",
+    "iexec_result_storage_proxy",
+    "bulk_cid",
+)
+BLANK_OR_TRUTH = ("", "true", "True", "TRUE", "false", "False", "FALSE", "null")
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | words
+    | st.sampled_from([*BLANK_OR_TRUTH, " true ", "[[[", '{"', " "])
+)
+anything = st.recursive(
+    plain,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+    max_leaves=4,
+)
+given_keys = st.sampled_from(
+    [*TEXTS, "iexec_input_files", "iexec_secrets", "iexec_result_encryption"] * 3 + ["other"]
+)
+
+
+def fits(key: str, value: object) -> bool:
+    """The rule in short."""
+    if key in TEXTS:
+        return not isinstance(value, list | dict)
+    match key, value:
+        case ("other", _):
+            return False
+        case (_, None):
+            return True
+        case ("iexec_input_files", list()):
+            return not any(isinstance(each, list | dict) for each in value)
+        case ("iexec_secrets", dict()):
+            return not any(isinstance(each, list | dict) for each in value.values())
+        case ("iexec_result_encryption", str()):
+            return (value.strip() or value) in BLANK_OR_TRUTH
+        case ("iexec_result_encryption", _):
+            return isinstance(value, int)
+    return False
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(given_keys, anything), max_size=4), st.booleans())
+def test_one_thing_that_does_not_fit_makes_arguments_of_all(
+    pairs: list[tuple[str, object]], ascii_only: bool
+):
+    told = (f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=ascii_only)}" for k, v in pairs)
+    text = f"{{{', '.join(told)}}}"
+    found = parse_params(text)
+    assert (found == DealParams(args=text)) is not all(fits(*pair) for pair in pairs)
+    assert parse_params(encode_params(found)).args == found.args
 
 
 @given(st.text())
