@@ -392,8 +392,10 @@ async def test_the_last_report_is_told_again_to_a_scheduler_whose_node_is_behind
         await until(lambda: "OTHER" in line.told)
         assert "FAILED" not in line.told
         early = False
+        assert len(session._grace) == 1
         session.changes.beat()
         await until(lambda: "FAILED" in line.told)
+        await until(lambda: not len(session._grace))  # nothing is kept of what was taken
 
 
 def _named(fact: Any) -> StatusUpdate:

@@ -316,7 +316,7 @@ class Session:
         while True:
             seen = self.changes.count
             fresh = list(self.journal.read(cursor))
-            early = [e for e in early + fresh if not await self._tell_one(e)]
+            early = self._grace.only([e for e in early + fresh if not await self._tell_one(e)])
             cursor = max([cursor, *(entry.seq for entry in fresh)])
             settled = min([cursor, *(entry.seq - 1 for entry in early)])
             if str(settled) != self.journal.noted(TOLD):
