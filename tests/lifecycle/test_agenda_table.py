@@ -1,8 +1,4 @@
-"""Who owes what in which state: each condition alone, each deadline to the second.
-
-Deal of 60 s units that starts at 0: votes until 420, reveals until 200, end at 600, 10 s of
-headroom; four votes of weight 2 for the same decide it.
-"""
+"""Who owes what in which state: each condition alone, each deadline to the second."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from dataclasses import replace
 import pytest
 from lifecycle_lives import DEAL as EASY
 from lifecycle_lives import DIGESTS, TASK, VOTES, WORKERS
+from lifecycle_states import DEAL, ME, S, active, decided, ended, rep, unset, won
 
 from tallystick.lifecycle import agenda
 from tallystick.lifecycle import facts as f
@@ -21,39 +18,9 @@ from tallystick.poco.contribution import Tally
 from tallystick.poco.tags import GPU, TEE, tag_of
 from tallystick.poco.values import Address
 
-S = Status
-DEAL = replace(EASY, trust=8, worker_stake=5)
-ME, OTHER, THIRD = WORKERS
+_, OTHER, THIRD = WORKERS
 CALLBACK = Address(b"\xcb" * 20)
 SECOND = Scrutiny(audits=True)
-
-
-def rep(status: Status = S.ASSIGNED, worker: Address = ME, **known: object) -> Replicate:
-    return replace(Replicate(worker, 2, status), **known)  # type: ignore[arg-type]
-
-
-def won(status: Status, worker: Address = ME, **known: object) -> Replicate:
-    """A replicate that voted with the consensus."""
-    revealed = status not in (S.CONTRIBUTED, S.FAILED, S.ABORTED)
-    return rep(status, worker, **{"vote": VOTES[0], "revealed": revealed} | known)
-
-
-def unset(*replicates: Replicate, **known: object) -> Task:
-    task = Task(TASK, 0, DEAL, replicates={r.worker: r for r in replicates})
-    return replace(task, **known)  # type: ignore[arg-type]
-
-
-def active(*replicates: Replicate, **known: object) -> Task:
-    return unset(*replicates, **{"status": TaskStatus.ACTIVE} | known)
-
-
-def decided(*replicates: Replicate, **known: object) -> Task:
-    said = {"status": TaskStatus.REVEALING, "consensus": VOTES[0], "reveal_deadline": 200}
-    return unset(*replicates, **said | known)
-
-
-def ended(*replicates: Replicate, **known: object) -> Task:
-    return decided(*replicates, **{"status": TaskStatus.COMPLETED} | known)
 
 
 def said(task: Task, now: int) -> list[tuple[object, ...]]:
