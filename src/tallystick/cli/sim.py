@@ -12,12 +12,14 @@ import typer
 from tallystick.cli.terminal import Json, Voice
 from tallystick.sim.cheats import Cheat, Count, Crowd, observe
 from tallystick.sim.rules import RULES
-from tallystick.sim.voyage import Fate, voyage
+from tallystick.sim.voyage import CHUNK, Fate, voyage
 
 group = typer.Typer(
     help="Live through simulated pools: crashes, lies, losses, reorgs, and cheats.",
     no_args_is_help=True,
 )
+_EVERY = 30.0
+"""Seconds between two words of how far it came."""
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The first world; or the crowd.")]
 
 
@@ -56,14 +58,20 @@ def run(
     if again:
         _replay(seed, voice, kind)
         return
-    began, seen = time.monotonic(), Sum()
-    for fate in voyage(kind.fate, seed, worlds, processes=processes):
-        if fate.broken:
-            _broken(fate, voice, kind)
-        seen.add(fate)
-        if hours and seen.seconds >= hours * 3600:
-            break
+    began, seen, stopped = time.monotonic(), Sum(), False
+    chunk = 1 if whole else CHUNK
+    try:
+        for fate in voyage(kind.fate, seed, worlds, processes=processes, chunk=chunk):
+            if fate.broken:
+                _broken(fate, voice, kind)
+            seen.add(fate)
+            if hours and seen.seconds >= hours * 3600:
+                break
+    except KeyboardInterrupt:
+        stopped = True
     _told(voice, seed, seen, time.monotonic() - began)
+    if stopped:
+        raise typer.Exit(130)
 
 
 def _worlds(*, whole: bool) -> Any:
@@ -133,6 +141,12 @@ def crashes(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Kill twice: at every two points.")
     ] = False,
+    part: Annotated[
+        str, typer.Option("--part", help="Only a part of the kills: 2/4 is every fourth.")
+    ] = "1/1",
+    skip: Annotated[
+        int, typer.Option("--skip", min=0, help="Leave out so many of a life: they were done.")
+    ] = 0,
     most: Annotated[
         int, typer.Option("--most", min=0, help="End after so many kills of a life; 0: never.")
     ] = 0,
@@ -144,23 +158,62 @@ def crashes(
     """Kill a party at every act of complete lives, and see that the end is the same.
 
     An act is a durable write, a transaction, a request, a report, or a call of the runtime.
+    Pairs come in a fixed, mixed order. Ctrl-C tells how far it came, to go on from there.
     """
     voice, kind = Voice(json=json), import_module("tallystick.sim.whole.crashes")
     lives = [each for each in kind.LIVES if life in ("", each)]
     if not lives:
         raise typer.BadParameter(f"There is no {life!r}: {', '.join(kind.LIVES)}.")
+    first, parts = _part(part)
     for name in lives:
-        began, found = time.monotonic(), 0
-        jobs = kind.jobs(name, two=pairs)[: most or None]
-        for fate in voyage(kind.fate, 0, len(jobs), processes=processes, of=jobs):
-            found += 1
+        jobs = _kills(kind, name, pairs=pairs, processes=processes)[first - 1 :: parts]
+        jobs = jobs[skip:][: most or None]
+        fates = voyage(kind.fate, 0, len(jobs), processes=processes, of=jobs, chunk=1)
+        _watch(voice, name, fates, skip, len(jobs))
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Which part, counted from 1, of how many."""
+    first, _, parts = text.partition("/")
+    if not (first.isdecimal() and parts.isdecimal() and 0 < int(first) <= int(parts)):
+        raise typer.BadParameter(f"{text!r} is no part, such as 1/4.")
+    return int(first), int(parts)
+
+
+def _kills(kind: Any, name: str, *, pairs: bool, processes: int) -> list[Any]:
+    """Whom to kill, and when. For pairs every kill is lived once, to count what comes after."""
+    jobs: list[Any] = kind.jobs(name)
+    if not pairs:
+        return jobs
+    counted = voyage(kind.second_life, 0, len(jobs), processes=processes, of=jobs, chunk=1)
+    double: list[Any] = kind.double(name, counted)
+    return double
+
+
+def _watch(voice: Voice, name: str, fates: Iterator[Fate], skip: int, jobs: int) -> None:
+    """Wait for all fates of a life. Raises Exit when one is bad, and at Ctrl-C."""
+    began = told = time.monotonic()
+    done, code = 0, 0
+    try:
+        for fate in fates:
             if fate.broken:
                 voice.say(f"{name}: {fate.broken}")
                 voice.answer({"life": name, "broken": fate.broken})
                 raise typer.Exit(1)
-        took = time.monotonic() - began
-        voice.say(f"{name}: killed {found} times in {took:.0f} s, and the end was the same.")
-        voice.answer({"life": name, "kills": found, "seconds": round(took, 3)})
+            done += 1
+            if (now := time.monotonic()) - told > _EVERY:
+                told, left = now, (now - began) * (jobs - done) / done / 60
+                voice.say(f"{name}: {done:,} of {jobs:,} kills, {left:.0f} minutes left.")
+    except KeyboardInterrupt:
+        code = 130
+        voice.say(f"Stopped. Go on with --life '{name}' --skip {skip + done}.")
+    took = time.monotonic() - began
+    voice.say(
+        f"{name}: killed {done:,} of {jobs:,} times in {took:.0f} s, and the end was the same."
+    )
+    voice.answer({"life": name, "kills": done, "of": jobs, "seconds": round(took, 3)})
+    if code:
+        raise typer.Exit(code)
 
 
 @group.command("cheats")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -93,6 +94,9 @@ class Journal(Generic[F]):
     Whatever writes raises DiskTrouble when the disk is full or gone, and has changed nothing.
     """
 
+    _has_tx = False
+    """Whether facts were seen to have a column for their transactions."""
+
     def __init__(self, path: Path | str, kinds: tuple[type[F], ...]) -> None:
         """Open the file, or make it; an older format becomes ours. Raises NewerJournal."""
         self.path = path
@@ -104,7 +108,7 @@ class Journal(Generic[F]):
         with self._change():
             upgrade(self._db, path)
         self._timings: list[tuple[str, str, float, float]] = []
-        self._codecs = {kind.__name__: TypeAdapter(kind) for kind in kinds}
+        self._codecs = adapters(kinds)
 
     def append(
         self, stream: str, fact: F, *, at: float, ref: ChainRef | None = None
@@ -150,8 +154,10 @@ class Journal(Generic[F]):
 
     def _tx(self) -> str:
         """Where transactions are kept; nowhere in a file of format 1 that is only looked at."""
-        columns = self._db.execute("PRAGMA table_info(facts)").fetchall()
-        return "tx" if any(name == "tx" for _, name, *_ in columns) else "NULL"
+        if not self._has_tx:
+            columns = self._db.execute("PRAGMA table_info(facts)").fetchall()
+            self._has_tx = any(name == "tx" for _, name, *_ in columns)
+        return "tx" if self._has_tx else "NULL"
 
     def void_above(self, block: int) -> tuple[str, ...]:
         """Void every chain fact seen above `block`; the streams that must be folded again."""
@@ -234,6 +240,12 @@ class Journal(Generic[F]):
         with self._change():
             self._flush_timings()
         self._db.close()
+
+
+@cache
+def adapters(kinds: tuple[type[F], ...]) -> Mapping[str, TypeAdapter[F]]:
+    """What reads and writes the facts of each kind; to make one takes milliseconds."""
+    return {kind.__name__: TypeAdapter(kind) for kind in kinds}
 
 
 def upgrade(db: sqlite3.Connection, path: Path | str) -> None:

@@ -7,10 +7,8 @@ import weakref
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter
-
 from tallystick.engine.errors import Refused
-from tallystick.engine.journal import Journal
+from tallystick.engine.journal import Journal, adapters
 
 F = TypeVar("F")
 
@@ -40,7 +38,7 @@ class JournalView(Journal[F]):
         self._db = look_into(path)
         weakref.finalize(self, self._db.close)
         self._timings = []
-        self._codecs = {kind.__name__: TypeAdapter(kind) for kind in kinds}
+        self._codecs = adapters(kinds)
 
     def close(self) -> None:
         """Release the file."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from random import Random
 from typing import Final
 
 from tallystick.poco.ledger import ChainStatus
@@ -16,6 +17,8 @@ from tallystick.sim.whole.world import Whole, live
 
 Kill = tuple[str, int, int]
 """Party, its life counted from 1, and the point of that life at which it is killed."""
+Job = tuple[str, tuple[ChainStatus, ...], tuple[Kill, ...]]
+"""A life by its name, how its tasks end, and whom to kill."""
 
 _PRICE: Final = 10_000_000_007
 _KNOWN, _NEW = Machine(score=15), Machine()
@@ -60,23 +63,25 @@ def singles(found: Course) -> Iterator[Kill]:
         yield from _points(party, 1, found)
 
 
-def pairs(plan: WholePlan, found: Course) -> Iterator[tuple[Kill, Kill]]:
-    """Every two points: of two parties, or of one in its first and in its second life."""
+def pairs(found: Course, again: Mapping[Kill, int]) -> Iterator[tuple[Kill, Kill]]:
+    """Every two points: of two parties, or of one in its first and in its second life, whose
+    points are counted in `again`."""
     parties = list(found.points)
     for place, one in enumerate(parties):
         for other in parties[place + 1 :]:
             yield from product(_points(one, 1, found), _points(other, 1, found))
         for first in _points(one, 1, found):
-            again = _second_life(plan, first)
-            yield from ((first, (one, 2, at)) for at in range(1, again + 1))
+            yield from ((first, (one, 2, at)) for at in range(1, again[first] + 1))
 
 
 def _points(party: str, life: int, found: Course) -> list[Kill]:
     return [(party, life, at) for at in range(1, found.points[party] + 1)]
 
 
-def _second_life(plan: WholePlan, kill: Kill) -> int:
-    world = live(replace(plan, kills=(kill,)))
+def second_life(job: Job) -> int:
+    """How many points the next life has of who is killed once."""
+    name, _, (kill,) = job
+    world = live(replace(LIVES[name], kills=(kill,)))
     lives = next(p.lives for p in world.parties if p.name == kill[0])
     return lives[1].points if len(lives) > 1 else 0
 
@@ -92,15 +97,20 @@ def killed(plan: WholePlan, ends: tuple[ChainStatus, ...], *kills: Kill) -> str:
     return ""
 
 
-Job = tuple[str, tuple[ChainStatus, ...], tuple[Kill, ...]]
+def jobs(name: str) -> list[Job]:
+    """All single kills of a life, for `fate`."""
+    found = course(LIVES[name])
+    return [(name, found.ends, (kill,)) for kill in singles(found)]
 
 
-def jobs(name: str, *, two: bool = False) -> list[Job]:
-    """All kills of a life, one or two at a time, for `fate`."""
-    plan = LIVES[name]
-    found = course(plan)
-    kills = pairs(plan, found) if two else ((kill,) for kill in singles(found))
-    return [(name, found.ends, each) for each in kills]
+def double(name: str, counted: Iterable[int]) -> list[Job]:
+    """All double kills of a life, for `fate`; `counted`: what `second_life` says of each of its
+    `jobs`. The first so many are as good a sample as any."""
+    found = course(LIVES[name])
+    again = dict(zip(singles(found), counted, strict=True))
+    kills: list[Job] = [(name, found.ends, each) for each in pairs(found, again)]
+    Random(name).shuffle(kills)
+    return kills
 
 
 def fate(job: Job) -> Fate:

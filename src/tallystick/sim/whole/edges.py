@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -45,7 +48,7 @@ class Weather:
 
     async def travel(self) -> bool:
         """Whether a message arrives, when it is there."""
-        await anyio.sleep(self.random.uniform(0, self.slow))
+        await asyncio.sleep(self.random.uniform(0, self.slow))
         return not (self.loss and self.random.random() < self.loss)
 
 
@@ -58,12 +61,12 @@ class Line(Rpc):
 
     async def _post(self, node: Any, body: Any) -> Any:
         life, bodies = self._life, body if isinstance(body, list) else [body]
-        what = "+".join(sorted({each["method"] for each in bodies}))
+        what = _name(bodies)
         sends = "eth_sendRawTransaction" in what
         life.require_alive()
         if sends:
             life.point(f"before {what}")
-        if anyio.current_time() < self._weather.dark_until or not await self._weather.travel():
+        if time.monotonic() < self._weather.dark_until or not await self._weather.travel():
             await anyio.sleep(1.0)
             raise httpx2.ConnectError("no route to the node")
         life.require_alive()
@@ -73,6 +76,13 @@ class Line(Rpc):
             await anyio.sleep(1.0)
             raise httpx2.ReadTimeout("the node's answer was lost")
         return told if isinstance(body, list) else told[0]
+
+
+def _name(bodies: Sequence[Mapping[str, Any]]) -> str:
+    """What a message to a node asks for."""
+    if len(bodies) == 1:
+        return str(bodies[0]["method"])
+    return "+".join(sorted({each["method"] for each in bodies}))
 
 
 @dataclass(slots=True)
@@ -141,14 +151,21 @@ class Caller(SchedulerClient):
         life.point(f"after {verb} {name}")
         if not await self._there():
             raise Unavailable("The scheduler's answer was lost.")
-        url = httpx2.Request(verb, f"{self.url}{path}")
         return httpx2.Response(
-            reply.status, content=reply.content, headers=dict(reply.headers), request=url
+            reply.status,
+            content=reply.content,
+            headers=dict(reply.headers),
+            request=_asked(verb, f"{self.url}{path}"),
         )
 
     async def _there(self) -> bool:
         arrives = await self._weather.travel()
-        return arrives and anyio.current_time() >= self._weather.cut_until
+        return arrives and time.monotonic() >= self._weather.cut_until
+
+
+@lru_cache(1_000)
+def _asked(verb: str, url: str) -> httpx2.Request:
+    return httpx2.Request(verb, url)
 
 
 class Store(ResultsClient):
@@ -161,7 +178,7 @@ class Store(ResultsClient):
     async def _reach(self, what: str) -> None:
         self._life.point(f"before {what}")
         there = await self._weather.travel()
-        if not there or anyio.current_time() < self._weather.cut_until:
+        if not there or time.monotonic() < self._weather.cut_until:
             raise Unavailable("The result store did not answer.")
         self._life.point(f"during {what}")
 

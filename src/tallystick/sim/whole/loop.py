@@ -8,28 +8,33 @@ thread while `virtual` lasts.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 from unittest import mock
 
+import anyio
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
+_SOON: Final = 1e-6
+"""What is due this soon is due: a float of today's seconds has no nanoseconds."""
 EPOCH: Final = 1_700_000_000.0
 """Where virtual time begins, in seconds since the epoch."""
 
 
 class _Nobody(selectors.BaseSelector):
-    """No file is ever ready. Who waits for one lets time pass instead."""
+    """Files of which none is ever ready."""
 
     def __init__(self) -> None:
-        self.now = EPOCH
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -42,9 +47,6 @@ class _Nobody(selectors.BaseSelector):
         return self._keys.pop(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("Everybody waits for somebody else: nothing will ever happen.")
-        self.now += max(0.0, timeout)
         return []
 
     def get_map(self) -> dict[Any, selectors.SelectorKey]:
@@ -68,19 +70,75 @@ class _Numbered(asyncio.Task[Any]):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is its own."""
+    """An event loop whose time is its own: when nobody has anything to do, it is the next
+    instant at which somebody has.
+
+    Half of a world's time once went into the loop. So it keeps the one it inherits from only
+    for what it does seldom, and has its own short ways of calling somebody soon or later. Who
+    is due at the same instant is called in the order of asking.
+    """
+
+    _ready: deque[asyncio.Handle]
 
     def __init__(self) -> None:
-        self._nobody = _Nobody()
-        super().__init__(self._nobody)
-        # What is due this soon is due: a float of today's seconds has no nanoseconds.
-        self._clock_resolution = 1e-6
+        super().__init__(_Nobody())
+        self._now = EPOCH
+        self._later: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._asked = itertools.count()
         _Numbered._numbers = itertools.count(1)
         self.set_task_factory(_numbered)
 
     def time(self) -> float:
         """Virtual seconds since the epoch."""
-        return self._nobody.now
+        return self._now
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Any = None
+    ) -> asyncio.Handle:
+        """Call it after those who wait already."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Any = None,
+    ) -> asyncio.TimerHandle:
+        """Call it when it is `when`."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._later, (when, next(self._asked), handle))
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Any = None,
+    ) -> asyncio.TimerHandle:
+        """Call it in `delay` seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """One round: time passes when nobody is ready, and all who are ready are called."""
+        ready, later = self._ready, self._later
+        while later and later[0][2].cancelled():
+            heapq.heappop(later)
+        if not ready:
+            if not later:
+                raise RuntimeError(
+                    "Everybody waits for somebody else: nothing will ever happen."
+                )
+            self._now = max(self._now, later[0][0])
+        while later and later[0][0] < self._now + _SOON:
+            ready.append(heapq.heappop(later)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
 
 def _numbered(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
@@ -107,8 +165,5 @@ def virtual(loop: VirtualLoop) -> Iterator[None]:
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main` to its end in virtual time."""
     loop = VirtualLoop()
-    try:
-        with virtual(loop):
-            return loop.run_until_complete(main())
-    finally:
-        loop.close()
+    with virtual(loop):
+        return anyio.run(main, backend_options={"loop_factory": lambda: loop})
