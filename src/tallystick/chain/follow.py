@@ -25,6 +25,7 @@ from tallystick.chain.logs import (
     TaskReveal,
     decode,
 )
+from tallystick.chain.standing import answered
 from tallystick.chain.watcher import Blocks, Rollback, Watcher
 from tallystick.engine.clock import ChainClock
 from tallystick.engine.complaints import Complaints
@@ -162,17 +163,31 @@ class Follower:
 
     async def catch_up(self, task: TaskId, from_block: int) -> None:
         """Take over what happened to a task before we knew it, up to the block that we follow
-        from: what comes later, or is undone, we are told like everything else."""
+        from: what comes later, or is undone, we are told like everything else. Raises
+        Unavailable, also while a node knows the task and tells nothing of it."""
         await self._begun.wait()
         async with self._turn:
-            question = {
+            question: dict[str, Any] = {
                 "address": str(self._hub.address),
                 "fromBlock": hex(max(0, min(from_block, self.head))),
                 "toBlock": hex(self.head),
                 "topics": [None, str(task)],
             }
             told = await self._hub.rpc.call("eth_getLogs", question)
+            if not told:
+                await self._require_unborn(task, question)
             await self._take_all(known for raw in told if (known := decode(raw)) is not None)
+
+    async def _require_unborn(self, task: TaskId, question: dict[str, Any]) -> None:
+        """Raises Unavailable when a node knows a task whose logs it tells none of, not even of
+        the blocks that we will hear of later: it lies, or did not index them yet."""
+        about = self._hub.queries.task(task)
+        known, later = await self._hub.rpc.batch(
+            [about.request, ("eth_getLogs", ({**question, "toBlock": "latest"},))]
+        )
+        if answered(about, known) is not None and not later:
+            self._hub.rpc.doubt()
+            raise Unavailable(f"A node has {task}, but tells no log of it.")
 
     async def _take_all(self, logs: Iterable[Log]) -> None:
         for _, together in groupby(logs, key=lambda each: each.at.transaction):

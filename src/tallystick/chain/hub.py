@@ -105,9 +105,10 @@ class Hub:
         return self._registries
 
     async def deal(self, id: DealId) -> Deal | None:
-        """The deal `id`; None while the node does not know it."""
+        """The deal `id`; None while the node does not know it, and another is asked first."""
         deal = await self.ask(self.queries.deal(id))
         if deal is None:
+            self.rpc.doubt()
             return None
         category = await self.category(deal.category)
         return replace(deal, time_unit=category.time_unit)

@@ -33,6 +33,9 @@ from tallystick.poco.values import (
 
 T = TypeVar("T")
 
+_BLOOM = 2 + 2 * 256
+"""Letters of a bloom: 0x and 256 bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[T]):
@@ -195,9 +198,17 @@ def read_head(block: Any) -> Head:
             hash=Hash(block["hash"]),
             parent=Hash(block["parentHash"]),
             timestamp=quantity(block["timestamp"]),
+            bloom=_bloom(block.get("logsBloom")),
         )
     except (KeyError, TypeError, ValueError) as trouble:
         raise BadAnswer(f"the node tells a block without its parts: {trouble}") from trouble
+
+
+def _bloom(told: Any) -> int:
+    """0 where a node tells none, or something else."""
+    if not isinstance(told, str) or len(told) != _BLOOM:
+        return 0
+    return int(told, 16)
 
 
 def _deal(id: DealId, told: Any) -> Deal | None:

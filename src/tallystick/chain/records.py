@@ -121,3 +121,5 @@ class Head:
     hash: Hash
     parent: Hash
     timestamp: Instant
+    bloom: int = 0
+    """Which logs it may have; 0 where the node does not tell."""

@@ -27,6 +27,9 @@ Request = tuple[str, Sequence[Any]]
 BATCH = 100
 """Requests in one HTTP message: public nodes refuse more."""
 
+DOUBT = 30.0
+"""Seconds for which another node is asked first when one contradicts what is known."""
+
 _RETRIES = (0.002, 0.005, 0.02, 0.05, 0.1)
 """Seconds between the attempts when a node misses a block that it is just making."""
 
@@ -36,6 +39,7 @@ class _Node:
     url: str
     height: int = 0
     down_until: float = 0.0
+    doubted_until: float = 0.0
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +98,11 @@ class Rpc:
         """The nodes, in the order in which they were given."""
         return tuple(node.url for node in self._nodes)
 
+    @property
+    def in_use(self) -> str:
+        """The node that answered last."""
+        return self._current.url
+
     async def call(self, method: str, *params: Any) -> Any:
         """The result of one request."""
         (answer,) = await self.batch([(method, params)])
@@ -110,6 +119,11 @@ class Rpc:
         for start in range(0, len(requests), BATCH):
             answers += await self._patiently(requests[start : start + BATCH])
         return answers
+
+    def doubt(self) -> None:
+        """What the node in use says contradicts what is known: it may be behind itself, or lie,
+        so for a while another one is asked first. With one node, nothing."""
+        self._current.doubted_until = time.monotonic() + DOUBT
 
     async def _patiently(self, requests: Sequence[Request]) -> list[Any | RpcError]:
         """Ask, and ask again for what the node was not ready for."""
@@ -143,12 +157,14 @@ class Rpc:
         raise Unavailable("no node of the chain can be used: " + "; ".join(troubles))
 
     def _ranked(self) -> list[_Node]:
-        """The node in use first, then the configured order; those in trouble last."""
+        """The node in use first, then the configured order; those in trouble last, and of
+        those that were doubted lately the last one."""
         now = time.monotonic()
         return sorted(
             self._nodes,
             key=lambda node: (
                 node.down_until > now,
+                max(node.doubted_until, now),
                 node.height < self._highest,
                 node is not self._current,
             ),

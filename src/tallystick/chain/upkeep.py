@@ -36,7 +36,8 @@ class Patience:
     doubt: float = 10.0
     """How long a transaction that no node has, and the contract would refuse, is kept."""
     usurped: float = 1.0
-    """How long another transaction must be seen in its place before it counts as lost."""
+    """How long another transaction must be seen in its place before it counts as lost, and how
+    long one that is not ours before it counts as a stranger's."""
 
 
 class Upkeep:
@@ -48,6 +49,7 @@ class Upkeep:
         self.capped: set[int] = set()
         """Entries that wait because the chain asks for more than their cap."""
         self._count: int | None = None
+        self._strangers_since: float | None = None
         self.foreign: tuple[int, ...] = ()
         """Nonces that went to transactions which this book did not send."""
 
@@ -77,15 +79,21 @@ class Upkeep:
             self._book.mined(entry, mined[0])
             self.capped.discard(entry.id)
             self._displaced.pop(entry.id, None)
-        elif entry.nonce < now.count:
-            await self._usurped(entry, now, wanted)
-        elif self._is_due_to_rise(entry, now) and await self._raise(entry, now):
             return
-        elif last.hash not in now.known and time.time() - last.at > _ON_ITS_WAY:
+        if entry.nonce < now.count:
+            await self._usurped(entry, now, wanted)
+            return
+        self._displaced.pop(entry.id, None)
+        if self._is_due_to_rise(entry, now) and await self._raise(entry, now):
+            return
+        if last.hash not in now.known and time.time() - last.at > _ON_ITS_WAY:
             await self._again(entry)
 
     async def _usurped(self, entry: Entry, now: Outlook, wanted: bool) -> None:
-        """Another transaction has the nonce; make sure of it, then do without or start anew."""
+        """Another transaction has the nonce; make sure of it, at another node if there is one,
+        then do without or start anew."""
+        if entry.id not in self._displaced:
+            self._post.rpc.doubt()
         since = self._displaced.setdefault(entry.id, time.monotonic())
         if time.monotonic() - since < self._patience.usurped:
             return
@@ -123,6 +131,7 @@ class Upkeep:
             self._tell_capped(entry)
             return False
         self.capped.discard(entry.id)
+        self._post.rpc.doubt()  # it may have the transaction, and tell nobody of it
         raw, _ = self._post.signer(entry.call, entry.gas, price)(entry.nonce)
         log.info("%s offers %d wei for gas now", entry.call.what, price.most)
         await self._post.broadcast(self._book.replace(entry, raw, price, block=now.block))
@@ -130,6 +139,7 @@ class Upkeep:
 
     def _tell_capped(self, entry: Entry) -> None:
         if entry.id not in self.capped:
+            self._post.rpc.doubt()
             self.capped.add(entry.id)
             log.warning(
                 "%s waits: the chain asks for more than the cap of %d wei",
@@ -167,12 +177,18 @@ class Upkeep:
             await self._post.broadcast(filler)
 
     def _note_strangers(self, now: Outlook) -> None:
-        """Nonces above all of ours are somebody else's, unless they were there at the start."""
+        """Nonces above all of ours are somebody else's, unless they were there at the start. A
+        node that miscounts is not believed at its first word."""
         ours = self._book.last_nonce()
-        if self._count is not None and now.count > max(self._count, ours + 1):
+        if self._count is None or now.count <= max(self._count, ours + 1):
+            self._count, self._strangers_since = now.count, None
+        elif self._strangers_since is None:
+            self._strangers_since = time.monotonic()
+            self._post.rpc.doubt()
+        elif time.monotonic() - self._strangers_since >= self._patience.usurped:
             for nonce in range(max(self._count, ours + 1), now.count):
                 self._report_stranger(nonce)
-        self._count = now.count
+            self._count, self._strangers_since = now.count, None
 
     def _report_stranger(self, nonce: int) -> None:
         if nonce not in self.foreign:

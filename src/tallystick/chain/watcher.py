@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import anyio
 
 from tallystick.chain.abi import BadAnswer, quantity
 from tallystick.chain.answers import RpcError
+from tallystick.chain.bloom import may_hold
 from tallystick.chain.heads import POLL, Heads
 from tallystick.chain.logs import Log, RawLog, decode
 from tallystick.chain.queries import read_head
@@ -33,6 +34,12 @@ NAP: Final = 30.0
 
 GRACE: Final = 1.0
 """Seconds for which a chain that is merely shorter may be the node's delay."""
+
+_ASKED: Final = 3
+"""Times that is asked for logs that a block may have and that nobody tells ..."""
+
+_DOUBT: Final = 10.0
+"""... and seconds, while not every node has been heard."""
 
 _PAUSE: Final = 0.02
 _FIRST_BLOCKS: Final = 2_000
@@ -115,6 +122,7 @@ class Watcher:
         self._known = cursor.load()
         self._span = _FIRST_BLOCKS
         self._short_since: float | None = None
+        self._lacking: dict[Hash, _Doubt] = {}
         self.calm: Callable[[], bool] = lambda: False
         """Whether nobody needs the next blocks before `NAP` is over: they are read together
         then, or when `wake` is called, which is far cheaper than one by one."""
@@ -223,6 +231,7 @@ class Watcher:
             raw, marks = await self._block(tip), [tip]
         else:
             raw, marks = await self._bearable_range(first, target, tip)
+        self._require_complete(raw, marks)
         logs = tuple(known for each in raw if (known := decode(each)) is not None)
         self._remember(marks)
         return Blocks(marks[-1], logs, tip)
@@ -267,12 +276,56 @@ class Watcher:
         more = await self._rpc.batch(list(map(_header, sorted(doubtful))))
         return _stamped(raw, [*marks, *(read_head(_good(block)) for block in more)]), marks
 
+    def _require_complete(self, raw: list[RawLog], marks: list[Head]) -> None:
+        """Raises Unavailable when a block lacks logs that its header says it may have: the node
+        did not index it yet, or lies. Another node is asked then, and what all tell is so."""
+        told: dict[int, set[str]] = {}
+        for each in raw:
+            told.setdefault(quantity(each["blockNumber"]), set()).add(_topic(each))
+        for block in marks:
+            if not self._lacks(block, told.get(block.number, set())):
+                continue
+            doubt = self._lacking.setdefault(block.hash, _Doubt(anyio.current_time()))
+            doubt.said.append(self._rpc.in_use)
+            if doubt.stands(self._rpc.urls):
+                self._rpc.doubt()
+                raise Unavailable(f"a node left out logs of block {block.number}")
+        self._lacking.clear()
+
+    def _lacks(self, block: Head, told: set[str]) -> bool:
+        return any(
+            may_hold(block.bloom, bytes.fromhex(address[2:]), bytes.fromhex(topic[2:]))
+            for topic in self._filter.get("topics", [[]])[0]
+            if topic not in told
+            for address in self._filter["address"]
+        )
+
     def _remember(self, marks: list[Head]) -> None:
         """Keep recent blocks one by one and old ones sparsely, to find where forks begin."""
         self._known += [(mark.number, mark.hash) for mark in marks]
         if len(self._known) > _REMEMBERED:
             half = _REMEMBERED // 2
             self._known = self._known[:half:2] + self._known[half:]
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A block without logs that its header says it may have."""
+
+    since: float
+    said: list[str] = field(default_factory=list[str])
+    """The nodes that told none, each time that they did."""
+
+    def stands(self, nodes: Sequence[str]) -> bool:
+        """Whether somebody is still to be asked, or to be asked again."""
+        if len(self.said) >= _ASKED and set(self.said) >= set(nodes):
+            return False
+        return anyio.current_time() - self.since < _DOUBT
+
+
+def _topic(log: RawLog) -> str:
+    topics = log.get("topics")
+    return str(topics[0]) if isinstance(topics, list) and topics else ""
 
 
 def _header(number: int | str) -> Request:

@@ -61,6 +61,7 @@ class PoolSteps:
             await self._with_others(command)
         except Refused:
             # Trying a call is a look at the chain: it refuses what is done already.
+            self._hub.rpc.doubt()
             if await self._is_wanted(command):
                 await self._alone(command)
 
@@ -83,6 +84,7 @@ class PoolSteps:
         try:
             await self._sender.send(self._call(command))
         except Refused:
+            self._hub.rpc.doubt()
             if await self._is_wanted(command):
                 raise
 

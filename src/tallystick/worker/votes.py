@@ -126,6 +126,7 @@ class Votes:
 
     async def _not_finished(self, task: Task, refusal: Refused) -> Fact | None:
         """Somebody may have been first, or it was too late: then the chain tells the rest."""
+        self.hub.rpc.doubt()
         known = await self.hub.task(task.id)
         if known is None or known.state is not TaskState.ACTIVE:
             return None
@@ -186,6 +187,7 @@ class Votes:
                     continue
                 except Refused:
                     # Trying a call is a look at the chain: it refuses what is done already.
+                    self.hub.rpc.doubt()
                     if await self._is_owed(task):
                         raise
                 self.funds.paid(task)
@@ -253,7 +255,8 @@ class Votes:
         if found.purse.account is None:
             raise Unavailable("What this wallet has on the hub is not known.")
         if found.task is None or found.task.state is TaskState.UNSET:
-            # We saw it opened: the node lags, or the chain has just lost blocks.
+            # We saw it opened: the node lags, or lies, or the chain has just lost blocks.
+            self.hub.rpc.doubt()
             raise Unavailable("The node does not know that the task was opened.")
         strangers = self.sender.strangers(found.sent, found.pending)
         if strangers:
@@ -274,6 +277,7 @@ class Votes:
 
     async def _refused(self, task: Task, refusal: Refused) -> Fact | None:
         """Another vote may have decided the task a moment earlier: then the chain tells."""
+        self.hub.rpc.doubt()
         if await self._contributed(task):
             return None
         known = await self.hub.task(task.id)

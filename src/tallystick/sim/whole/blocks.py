@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from eth_hash.auto import keccak
 
-from tallystick.chain.abi import BadAnswer
+from tallystick.chain import contracts
+from tallystick.chain.abi import BadAnswer, selector
+from tallystick.chain.bloom import bloom_of
 from tallystick.chain.envelope import rlp
 from tallystick.poco.escrow import Emit, Event, Revert
 from tallystick.poco.ledger import Ledger
@@ -23,6 +25,20 @@ if TYPE_CHECKING:
     from tallystick.sim.calls import Match
 
 GWEI = 10**9
+RICH: Wei = 10**20
+"""What a wallet holds that nobody made poor."""
+_GAS = {
+    selector(contracts.CONTRIBUTE): 386_000,
+    selector(contracts.REVEAL): 93_500,
+    selector(contracts.CONTRIBUTE_AND_FINALIZE): 513_000,
+    b"": 21_000,
+}
+_ANY_GAS = 100_000
+
+
+def gas_of(data: bytes) -> int:
+    """What a call takes."""
+    return _GAS.get(data[:4], _ANY_GAS)
 
 
 class Rejected(Exception):
@@ -39,6 +55,8 @@ class Sent:
     to: Address
     data: bytes
     most: Wei
+    gas: int = 0
+    """Its limit."""
     ready: int = 0
     """No block below this takes it."""
     at: int = 0
@@ -70,6 +88,9 @@ class Block:
     mined: tuple[Sent, ...] = ()
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     logs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    bloom: int = 0
+    paid: dict[Address, Wei] = field(default_factory=dict[Address, Wei])
+    """For gas, since the first block."""
 
 
 class Blocks:
@@ -84,6 +105,8 @@ class Blocks:
         self.chain = [Block(0, _hash(0), _hash(-1), start, GWEI, first, {})]
         self.waiting: dict[tuple[Address, int], Sent] = {}
         self.refusals: list[Refusal] = []
+        self.purses: dict[Address, Wei] = {}
+        """What owners have put into their wallets, in all."""
         self.base: Wei = GWEI
         self.latency = 2
         """The most blocks that a transaction waits before it may be mined."""
@@ -105,12 +128,19 @@ class Blocks:
         """The state of the newest block."""
         return self.head.ledger
 
+    def balance(self, who: Address, block: Block | None = None) -> Wei:
+        """What a wallet has left for gas, after a block."""
+        paid = (block or self.head).paid.get(who, 0)
+        return max(0, self.purses.get(who, RICH) - paid)
+
     def send(self, raw: bytes, chain_id: int) -> str:
         """Take a signed transaction. Raises Rejected."""
         sent = read(raw, chain_id)
         key = sent.sender, sent.nonce
         if sent.nonce < self.head.counts.get(sent.sender, 0):
             raise Rejected("nonce too low")
+        if self.balance(sent.sender) < sent.gas * sent.most:
+            raise Rejected("insufficient funds for gas * price + value")
         old = self.waiting.get(key)
         self.on_send(sent, old)
         if old is not None and old.hash == sent.hash:
@@ -141,12 +171,14 @@ class Blocks:
             self.base,
             parent.ledger,
             parent.counts,
+            paid=parent.paid,
         )
         taken = self._take(block)
         if taken:
             events: list[Event] = []
             block.ledger = fork(parent.ledger, events.append)
             block.counts, block.mined = dict(parent.counts), tuple(taken)
+            block.paid = dict(parent.paid)
             for sent in taken:
                 self._execute(block, sent, events)
         self.chain.append(block)
@@ -179,11 +211,15 @@ class Blocks:
         senders = sorted({who for who, _ in self.waiting})
         self.random.shuffle(senders)
         for who in senders:
+            left = self.balance(who, block)
             while (sent := self.waiting.get((who, counts.get(who, 0)))) is not None:
                 if sent.ready > block.number or sent.most < block.base:
                     break
+                if sent.match is None and left < sent.gas * sent.most:
+                    break
                 del self.waiting[who, sent.nonce]
                 counts[who] = sent.nonce + 1
+                left -= _fee(sent, block)
                 taken.append(sent)
         for who, nonce in [k for k in self.waiting if k[1] < counts.get(k[0], 0)]:
             del self.waiting[who, nonce]
@@ -192,6 +228,7 @@ class Blocks:
     def _execute(self, block: Block, sent: Sent, events: list[Event]) -> None:
         events.clear()
         block.counts[sent.sender] = sent.nonce + 1
+        block.paid[sent.sender] = block.paid.get(sent.sender, 0) + _fee(sent, block)
         status = 1
         try:
             ask = Ask(block.ledger, sent.sender, block.time)
@@ -210,14 +247,19 @@ class Blocks:
             at = hex(len(block.logs) + len(logs))
             logs.append({**log, **place, "logIndex": at, "blockTimestamp": hex(block.time)})
         block.logs += logs
+        block.bloom |= bloom_of(logs)
         block.receipts[sent.hash] = {
             **place,
             "from": str(sent.sender),
             "status": hex(status),
-            "gasUsed": hex(100_000),
+            "gasUsed": hex(gas_of(sent.data)),
             "effectiveGasPrice": hex(min(sent.most, block.base)),
             "logs": logs,
         }
+
+
+def _fee(sent: Sent, block: Block) -> Wei:
+    return gas_of(sent.data) * min(sent.most, block.base) if sent.match is None else 0
 
 
 def _do(ask: Ask, sent: Sent) -> None:
@@ -234,7 +276,7 @@ def read(raw: bytes, chain_id: int) -> Sent:
     if raw[:1] != b"\x02":
         raise Rejected("transaction type not supported")
     items = unrlp(raw[1:])
-    chain, nonce, _, most, _, to, _, data, _, parity, r, s = items
+    chain, nonce, _, most, gas, to, _, data, _, parity, r, s = items
     if int.from_bytes(chain, "big") != chain_id:
         raise Rejected("invalid chain id")
     signature = r.rjust(32, b"\0") + s.rjust(32, b"\0")
@@ -246,6 +288,7 @@ def read(raw: bytes, chain_id: int) -> Sent:
         to=Address(to),
         data=data,
         most=int.from_bytes(most, "big"),
+        gas=int.from_bytes(gas, "big"),
     )
 
 

@@ -46,6 +46,11 @@ class Faults:
     """Per fetch: the registry does not answer."""
     restore: float = 0.0
     """Of the scheduler: it is set back to a copy of its folder."""
+    lies: float = 0.0
+    """One of two nodes lies for a while, at the true height; the other one is in order."""
+    poor: float = 0.0
+    """Per worker: there is gas for a few calls in its wallet, at first and whenever its owner
+    fills it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,4 +118,6 @@ def _faults(random: Random) -> Faults:
         skew=some(0.003),
         flake=some(0.2),
         restore=some(0.002),
+        lies=some(0.01),
+        poor=some(0.5),
     )

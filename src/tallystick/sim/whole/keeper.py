@@ -46,6 +46,8 @@ class Keeper:
     """When its life began, in seconds since the beginning."""
     disturbed: int = 0
     """Until when the world keeps it from what it owes, in seconds since the beginning."""
+    misled: int = 0
+    """Until when one of its nodes lies, or last lied; in seconds since the beginning."""
     _restore: Path | None = None
     _buried: list[Any] = field(default_factory=list[Any])
 
@@ -67,7 +69,7 @@ class Keeper:
         self.outage = 2.0
         self.kills = {}
         for node in self.nodes.values():
-            node.lag, node.nonsense = 0, False
+            node.lag, node.nonsense, node.lie = 0, False, None
         if self.life is not None:
             self.life.full = False
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tallystick.chain.abi import unhex
 from tallystick.poco.escrow import Revert
+from tallystick.poco.ledger import Ledger
 from tallystick.poco.values import Address
-from tallystick.sim.whole.blocks import GWEI, Block, Blocks, Rejected
+from tallystick.sim.whole.blocks import GWEI, Block, Blocks, Rejected, gas_of, read
 from tallystick.sim.whole.evm import Ask, execute, fork, view
+from tallystick.sim.whole.lies import Lie
 
 CHAIN_ID = 31337
-_RICH = 10**20
 
 
 class NodeSays(Exception):
@@ -25,12 +27,15 @@ class NodeSays(Exception):
 
 class Node:
     """Answers for one party. `lag`: blocks that it does not know yet; `nonsense`: it answers
-    every question about state with nothing, as a node does that lost it."""
+    every question about state with nothing, as a node does that lost it; `lie`: what it tells
+    that is not so."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
         self.lag = 0
         self.nonsense = False
+        self.lie: Lie | None = None
+        self._back = 0
 
     @property
     def _chain(self) -> list[Block]:
@@ -56,10 +61,37 @@ class Node:
             return "0x"
         if self.nonsense and method == "eth_getLogs":
             raise NodeSays(-32000, "missing trie node")
+        if self.lie is not None:
+            return self.lie.answer(self, method, params)
+        return self.truth(method, params)
+
+    def truth(self, method: str, params: Sequence[Any]) -> Any:
+        """The same from a node that does not lie. Raises NodeSays."""
         handler = getattr(self, f"_{method}", None)
         if handler is None:
             raise NodeSays(-32601, f"the method {method} does not exist")
         return handler(*params)
+
+    @contextmanager
+    def thinking_back(self, blocks: int) -> Iterator[None]:
+        """Questions about state are answered as so many blocks ago."""
+        self._back = blocks
+        try:
+            yield
+        finally:
+            self._back = 0
+
+    def read(self, raw: str) -> tuple[str, Address, int]:
+        """Hash, sender and nonce of a signed transaction. Raises NodeSays."""
+        try:
+            sent = read(unhex(raw), CHAIN_ID)
+        except Rejected as problem:
+            raise NodeSays(-32000, str(problem)) from problem
+        return sent.hash, sent.sender, sent.nonce
+
+    @property
+    def _state(self) -> Ledger:
+        return self._chain[max(0, len(self._chain) - 1 - self._back)].ledger
 
     def _eth_chainId(self) -> str:
         return hex(CHAIN_ID)
@@ -74,7 +106,7 @@ class Node:
         return hex(GWEI // 10)
 
     def _eth_getBalance(self, who: str, _: str) -> str:
-        return hex(_RICH)
+        return hex(self._blocks.balance(Address(who), self._head))
 
     def _eth_getBlockByNumber(self, which: str, _: bool) -> dict[str, str] | None:
         if which == "latest":
@@ -110,18 +142,18 @@ class Node:
 
     def _eth_call(self, call: dict[str, str], _: str) -> str:
         try:
-            return "0x" + view(self._head.ledger, unhex(call["data"])).hex()
+            return "0x" + view(self._state, unhex(call["data"])).hex()
         except Revert as revert:
             raise NodeSays(3, f"execution reverted: {revert.reason}") from revert
 
     def _eth_estimateGas(self, call: dict[str, str]) -> str:
-        trial = fork(self._head.ledger, lambda event: None)
+        trial = fork(self._state, lambda event: None)
         ask = Ask(trial, Address(call["from"]), self._head.time)
         try:
             execute(ask, unhex(call["data"]))
         except Revert as revert:
             raise NodeSays(3, f"execution reverted: {revert.reason}") from revert
-        return hex(100_000)
+        return hex(gas_of(unhex(call["data"])))
 
     def _eth_getLogs(self, question: dict[str, Any]) -> list[dict[str, Any]]:
         chain, head = self._chain, self._head.number
@@ -130,7 +162,8 @@ class Node:
             if not found:
                 raise NodeSays(-32000, "unknown block")
         else:
-            first, last = int(question["fromBlock"], 16), int(question["toBlock"], 16)
+            first, to = int(question["fromBlock"], 16), question["toBlock"]
+            last = head if to == "latest" else int(to, 16)
             if last > head:
                 raise NodeSays(-32000, "BlockOutOfRange")
             found = chain[first : last + 1]
@@ -155,4 +188,5 @@ def _header(block: Block) -> dict[str, str]:
         "parentHash": block.parent,
         "timestamp": hex(block.time),
         "baseFeePerGas": hex(block.base),
+        "logsBloom": f"0x{block.bloom:0512x}",
     }

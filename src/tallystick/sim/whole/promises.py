@@ -121,13 +121,16 @@ class Promises:
                 yield f"a call of {self._party(sent.sender).name} was refused: {refusal.why}"
 
     def _is_race(self, refusal: Refusal) -> bool:
-        """Sent before the chain went back, before gas became dear, or before another call for
-        the same task was mined that had not been when it was sent."""
+        """Sent before the chain went back, before gas became dear, while a node of the sender
+        lied, or before another call for the same task was mined that had not been when it was
+        sent."""
         world, sent, block = self._world, refusal.sent, refusal.block
         began = world.blocks.chain[min(sent.at, len(world.blocks.chain) - 1)].time
         if world.blocks.torn and world.blocks.torn + world.begin >= began:
             return True
         if world.dear_until and world.dear_until + world.begin >= began:
+            return True
+        if self._party(sent.sender).misled + world.begin >= began:
             return True
         between = world.blocks.chain[sent.at + 1 : block.number + 1]
         subject = sent.data[4:36]

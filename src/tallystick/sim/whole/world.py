@@ -21,7 +21,7 @@ from tallystick.chain.wallet import Wallet
 from tallystick.engine.errors import Unavailable
 from tallystick.poco.escrow import Emit
 from tallystick.poco.ledger import ChainStatus, Ledger
-from tallystick.poco.values import TaskId
+from tallystick.poco.values import TaskId, Wei
 from tallystick.sim import market, report
 from tallystick.sim.accounts import REQUESTER
 from tallystick.sim.agreement import Broken
@@ -32,6 +32,7 @@ from tallystick.sim.whole.blocks import GWEI, Blocks
 from tallystick.sim.whole.edges import Caller, Letter, Machine, Reply, Weather
 from tallystick.sim.whole.faults import Faults, WholePlan
 from tallystick.sim.whole.keeper import Keeper
+from tallystick.sim.whole.lies import Lie
 from tallystick.sim.whole.life import Life, Mistake, edges
 from tallystick.sim.whole.node import Node
 from tallystick.sim.whole.promises import Promises
@@ -44,6 +45,12 @@ _EPILOGUE, _AFTERMATH = 6, 200
 everything must be settled."""
 _SPIKE: Final = 60 * GWEI
 """Above the cap of a vote, below that of a reveal."""
+_NOTICED: Final = 20
+"""Seconds after which who has an honest node as well is not misled by the other one."""
+_CALL: Final = 600_000 * 3 * GWEI // 2
+"""What must be in a wallet for a vote and its reveal while gas is not dear."""
+_FILLS: Final = 0.05
+"""Per second: an owner sees that a wallet is empty."""
 _SHM = Path("/dev/shm")
 
 
@@ -76,6 +83,11 @@ class Whole:
             self.workers[f"worker {n}"].address: machine
             for n, machine in enumerate(plan.plan.machines, start=1)
         }
+        self.lies: list[Lie] = []
+        """All that were told, whether they made a difference or not."""
+        for party in self.workers.values():
+            if self._chance(self.faults.poor):
+                self.blocks.purses[party.address] = self._little()
         self.promises = Promises(self)
 
     @property
@@ -171,7 +183,9 @@ class Whole:
         if chance(faults.dark):
             weather.dark_until = soon + self.random.randint(2, 20)
             party.disturbed = self.now + 20
-        if chance(faults.lag):
+        self._lies(party)
+        self._fill(party)
+        if chance(faults.lag) and party.misled < self.now:
             node = self.random.choice(list(party.nodes.values())[1:])
             node.lag, node.nonsense = self.random.randint(0, 8), self._chance(0.3)
         if chance(faults.full) and party.life is not None:
@@ -183,6 +197,32 @@ class Whole:
             party.life.skew += self.random.uniform(-60, 60)
         if party is self.scheduler:
             self._copies(party)
+
+    def _lies(self, party: Keeper) -> None:
+        """One of its nodes lies for a while, and the other one is in order meanwhile."""
+        nodes = list(party.nodes.values())
+        if party.misled < self.now:
+            for node in nodes:
+                node.lie = None
+            if self._chance(self.faults.lies):
+                party.misled = self.now + self.random.randint(10, 60)
+                party.disturbed = max(party.disturbed, self.now + _NOTICED)
+                lie = self.random.choice(nodes).lie = Lie.any(self.random)
+                self.lies.append(lie)
+                self.tell(party.name, f"a node tells {lie.kind} ({lie.size})")
+                for node in nodes:
+                    node.lag, node.nonsense = 0, False
+
+    def _fill(self, party: Keeper) -> None:
+        """Owners fill up wallets in which there is nothing for a vote any more."""
+        blocks, who = self.blocks, party.address
+        if who in blocks.purses and blocks.balance(who) < _CALL and self._chance(_FILLS):
+            blocks.purses[who] += self._little()
+            self.tell(party.name, "its wallet is filled up")
+
+    def _little(self) -> Wei:
+        """Coin for a few votes and reveals."""
+        return int(self.random.uniform(0.5, 4.0) * _CALL)
 
     def _copies(self, party: Keeper) -> None:
         copy = self.folder / "copy"
@@ -200,6 +240,7 @@ class Whole:
         """Nothing bad happens any more."""
         self.faults = Faults()
         self.blocks.forgets, self.dear_until = 0.0, min(self.dear_until, self.now)
+        self.blocks.purses.clear()
         for party in self.parties:
             party.calm()
 
