@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import from_thread, to_thread
 from anyio.lowlevel import current_token
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -30,11 +30,12 @@ from tallystick.lifecycle.replicate import OVER, Status
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address
 from tallystick.worker.earnings import SETTLED, settled
+from tallystick.worker.metrics_port import LOOPBACK, listen
 
 if TYPE_CHECKING:
     from tallystick.worker.parts import Parts
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["LOOPBACK", "NoMetrics", "Steps", "families", "serving"]
 
 
 class NoMetrics(Refused):
@@ -183,7 +184,7 @@ async def serving(parts: Parts, port: int) -> AsyncIterator[int]:
     registry = CollectorRegistry()
     registry.register(_Worker(parts))
     try:
-        server, thread = start_http_server(port, addr=LOOPBACK, registry=registry)
+        server, thread = listen(port, registry)
     except OSError as problem:
         raise NoMetrics(
             f"metrics_port {port} on the loopback cannot be had: {problem.strerror}. Name"
