@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
+from websockets import http11
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
 
 from tallystick.engine.errors import Unavailable
 from tallystick.poco.values import Address, TaskId
@@ -261,6 +265,64 @@ async def test_a_transport_that_fails_is_passed_over(
         kept.follow(HERE)
         await ear.until(1)
         assert odd.asked[-1][1] == used
+
+
+@asynccontextmanager
+async def speaking(asked: list[str], leads_to: str = "") -> AsyncIterator[str]:
+    """A bare WebSocket server that opens a session, or sends whoever asks elsewhere."""
+
+    def answer(connection: ServerConnection, request: http11.Request) -> Any:
+        asked.append(request.path)
+        if not leads_to or request.path == "/good":
+            return None
+        answer = connection.respond(302, "")
+        answer.headers["Location"] = leads_to
+        return answer
+
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("o")
+        await connection.wait_closed()
+
+    async with serve_websocket(talk, "127.0.0.1", 0, process_request=answer) as server:
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/connect"
+
+
+class Opened:
+    """Ends a session as soon as it is there."""
+
+    async def opened(self) -> None:
+        raise SessionOver("It is open.")
+
+    async def heard(self, message: str) -> None:
+        raise AssertionError(message)
+
+
+async def over_websocket(url: str) -> str:
+    """How a session over WebSocket ends."""
+    session = sockjs_client._OverWebSocket(url, False, PATIENCE, lambda how: None)
+    with pytest.raises(SessionOver) as end:
+        await session.listen(Opened())
+    return str(end.value)
+
+
+async def test_a_scheduler_cannot_send_a_worker_elsewhere():
+    there = list[str]()
+    async with speaking(there) as other:
+        host = other.removeprefix("http://")
+        places = [f"ws://{host}", f"//{host}", f"ws://localhost:{host.split(':')[1]}"]
+        for place in places:
+            async with speaking([], leads_to=place) as url:
+                assert "elsewhere" in await over_websocket(url), place
+        assert not there, "nobody came"
+        assert await over_websocket(other) == "It is open."
+        assert there
+
+
+async def test_a_redirect_on_the_same_server_is_followed():
+    asked = list[str]()
+    async with speaking(asked, leads_to="/good") as url:
+        assert await over_websocket(url) == "It is open."
+    assert asked == ["/connect/websocket", "/good"]
 
 
 async def test_a_server_that_is_away_is_waited_for():

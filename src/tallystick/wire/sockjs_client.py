@@ -11,11 +11,12 @@ import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import SecurityError, WebSocketException
 
 from tallystick.engine.errors import Unavailable
 from tallystick.engine.trust import Authority, trusting
@@ -199,6 +200,18 @@ class _OverHttp:
             raise SessionOver(f"The server answered {answer.status_code} to what was sent.")
 
 
+class _Straight(connect):
+    """Follows redirects on the server that was asked, as a slash that is missing; none that
+    leads elsewhere, where nobody said that a worker of ours should listen."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Where to go on, or why nowhere."""
+        there = super().process_redirect(exc)
+        if isinstance(there, str) and urlsplit(there)[:2] != urlsplit(self.uri)[:2]:
+            return SecurityError(f"it sends us elsewhere, to {there[:200]}")
+        return there
+
+
 class _OverWebSocket:
     """Every frame is a message of its own."""
 
@@ -219,7 +232,7 @@ class _OverWebSocket:
         if more.get("ssl") is False:
             more = {}
         try:
-            async with connect(
+            async with _Straight(
                 self._url,
                 max_size=LONGEST_FRAME,
                 open_timeout=_PATIENCE,
