@@ -55,6 +55,11 @@ PATIENCE = 60
 """Seconds of computing after which a mutant that has not ended counts as noticed: it loops."""
 EXHAUSTIVE = "not is_reached and not from_every_state and not both_histories"
 """Tests of `lifecycle/views` that look at every state there is take a minute: left out."""
+PATHS = {
+    path.as_posix(): path.relative_to(SRC).as_posix()
+    for package in PACKAGES
+    for path in (SRC / package).glob("*.py")
+}
 QUIET = (
     *("-q", "-n0", "-s", "-x", "-p", "no:cacheprovider", "--noconftest"),
     *("-W", "ignore::pytest.PytestWarning", "--hypothesis-seed=0"),
@@ -164,7 +169,7 @@ class Tests:
 
     items: list[pytest.Item]
     took: dict[str, float]
-    """Seconds, by name."""
+    """Seconds, by name, while it is watched."""
     lines: dict[str, dict[str, set[int]]]
     """By name and module."""
 
@@ -198,7 +203,7 @@ class Hunt:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of running the tests once."""
         gc.freeze()
-        tests = Tests(session.items, took(session.items), passed(session.items))
+        tests = once_unchanged(session.items)
         for module in self.choice.paths(self.package):
             self._hunt(module, tests)
         return True
@@ -235,50 +240,32 @@ def tried(
     return fate(forked(run))
 
 
-def took(items: list[pytest.Item]) -> dict[str, float]:
-    """Seconds that each test takes unchanged. They must pass."""
-    found = dict[str, float]()
-
-    def run(item: pytest.Item) -> None:
-        began = os.times().user
-        if not passes(item):
-            raise AssertionError(f"fails without a mutant: {item.nodeid}")
-        found[item.nodeid] = os.times().user - began
-
-    return dict(asked_of_a_fork(lambda: [run(item) for item in items], found))
+def once_unchanged(items: list[pytest.Item]) -> Tests:
+    """What each test takes, and by which lines of which modules it comes. They must pass."""
+    took, lines = asked_of_a_fork(lambda: [_watched(item) for item in items])
+    found = [dict(zip((i.nodeid for i in items), told, strict=True)) for told in (took, lines)]
+    return Tests(items, *found)
 
 
-def passed(items: list[pytest.Item]) -> dict[str, dict[str, set[int]]]:
-    """By which lines of which modules each test comes."""
-    found = {item.nodeid: defaultdict[str, set[int]](set) for item in items}
-    paths = {
-        path.as_posix(): path.relative_to(SRC).as_posix()
-        for package in PACKAGES
-        for path in (SRC / package).glob("*.py")
-    }
+def _watched(item: pytest.Item) -> tuple[float, dict[str, set[int]]]:
+    lines = defaultdict[str, set[int]](set)
 
-    def run(item: pytest.Item) -> None:
-        lines = found[item.nodeid]
+    def noted(frame: FrameType, event: str, _: object) -> Any:
+        module = PATHS.get(frame.f_code.co_filename)
+        if module is None:
+            return None
+        if event in ("call", "line"):
+            lines[module].add(frame.f_lineno)
+        return noted
 
-        def noted(frame: FrameType, event: str, _: object) -> Any:
-            module = paths.get(frame.f_code.co_filename)
-            if module is None:
-                return None
-            if event in ("call", "line"):
-                lines[module].add(frame.f_lineno)
-            return noted
-
-        forget()
-        sys.settrace(noted)
-        passes(item)
-        sys.settrace(None)
-
-    plain = asked_of_a_fork(
-        lambda: [run(item) for item in items],
-        found,
-        lambda: {name: dict(lines) for name, lines in found.items()},
-    )
-    return dict(plain)
+    forget()
+    began = os.times().user
+    sys.settrace(noted)
+    passed = passes(item)
+    sys.settrace(None)
+    if not passed:
+        raise AssertionError(f"fails without a mutant: {item.nodeid}")
+    return os.times().user - began, dict(lines)
 
 
 def forget() -> None:
@@ -290,19 +277,17 @@ def forget() -> None:
                     value.cache_clear()
 
 
-def asked_of_a_fork(
-    run: Callable[[], object], found: object, plain: Callable[[], object] | None = None
-) -> Any:
-    """What a process of its own has found, as a value of Python."""
+def asked_of_a_fork(run: Callable[[], list[tuple[Any, ...]]]) -> tuple[Any, ...]:
+    """What a process of its own has found, in columns."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
         code = 1
         try:
-            run()
+            found = repr([*zip(*run(), strict=True)])
             with os.fdopen(write, "w") as pipe:
-                pipe.write(repr(plain() if plain else found))
+                pipe.write(found)
             code = 0
         except AssertionError as problem:
             print(problem, file=sys.stderr)
@@ -313,7 +298,7 @@ def asked_of_a_fork(
         text = pipe.read()
     if os.waitpid(pid, 0)[1]:
         pytest.exit("The tests fail without any mutant; see to that first.", 2)
-    return ast.literal_eval(text)
+    return tuple(ast.literal_eval(text))
 
 
 def passes(item: pytest.Item) -> bool:
@@ -443,6 +428,7 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="what lies outside of functions")
     parser.add_argument("--again", metavar="OUTPUT", help="only those that OUTPUT names")
     parser.add_argument("--list", action="store_true", help="only name the mutants")
+    parser.add_argument("--tests", default=EXHAUSTIVE, help="which, as pytest's -k has it")
     parser.add_argument("--seconds", type=float, default=8, help="of tests for each mutant")
     asked = parser.parse_args()
     again = named_in(asked.again) if asked.again else None
@@ -462,7 +448,7 @@ def main() -> None:
             hunt_tables(package, choice, score)
         else:
             hunt = Hunt(package, choice, score)
-            ended = pytest.main([*QUIET, "-k", EXHAUSTIVE, f"tests/{package}"], plugins=[hunt])
+            ended = pytest.main([*QUIET, "-k", asked.tests, f"tests/{package}"], plugins=[hunt])
             if ended not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 raise SystemExit(1)
     if score.counts:

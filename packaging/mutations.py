@@ -38,7 +38,7 @@ SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Or: ast.And,
 }
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-GENERIC = ("dict", "list", "set", "tuple", "deque", "Counter", "Mapping", "cast")
+GENERIC = ("dict", "defaultdict", "list", "set", "tuple", "deque", "Counter", "Mapping", "cast")
 TYPES_ONLY = ("TypeAlias", "Literal", "ClassVar")
 
 

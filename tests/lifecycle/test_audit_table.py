@@ -191,8 +191,14 @@ FIRM = first(C, OURS, RIGHT)
             0,
             [may(C)],
         ),
+        (
+            active(first(A, OURS, None), first(B, OPINION, RIGHT), first(C, DRAWN, RIGHT)),
+            0,
+            [found(B, True, counts=False), found(C, True)],
+        ),
         # Where one vote is not enough all of that opinion vote.
         (active(PROVEN, BY_OURS), 0, [may(A), may(B)]),
+        (active(PROVEN, BY_OURS, deal=replace(DEAL, trust=2)), 0, [may(A), may(B)]),
         (active(replace(PROVEN, away=f.Lost(A)), BY_OURS), 0, [may(B)]),
         (active(replace(PROVEN, away=f.Recovering(A)), BY_OURS), 0, [may(A), may(B)]),
         (active(first(A, DRAWN, WRONG, agreed=False), BY_OURS), 0, [may(B)]),
@@ -299,6 +305,7 @@ TOLD = first(A, DRAWN, RIGHT)
         (active(TOLD, rep(S.STARTED, B)), 0, True),
         (active(TOLD, first(B, OPINION, WRONG)), 0, True),
         (active(TOLD, first(B, {}, WRONG), first(C, {}, OTHER)), 0, True),
+        (active(TOLD, asked(status=S.FAILED), asked(C, S.FAILED)), 0, True),
         (active(TOLD, first(B, OPINION, WRONG), first(C, OPINION, OTHER)), 0, False),
         # What is known to be right needs no other opinion.
         (active(TOLD, first(B, {}, RIGHT)), 0, False),
