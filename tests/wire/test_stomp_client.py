@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 from typing import Any
 
 import anyio
@@ -26,7 +28,7 @@ from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler.channel.notice import REVEAL, Notice
 from tallystick.scheduler.channel.switch import Switch
 from tallystick.scheduler.channel.transports import Transports
-from tallystick.wire import serving, sockjs, sockjs_client
+from tallystick.wire import serving, sockjs, sockjs_client, stomp_client
 from tallystick.wire.scheduler import SchedulerClient
 from tallystick.wire.sockjs_client import SessionOver, _Frames
 from tallystick.wire.stomp import BadFrame, Frame, Reader, message
@@ -368,6 +370,45 @@ def test_nothing_that_a_server_says_is_a_crash(told: list[str]):
                 await taken.take(each)
 
     anyio.run(run)
+
+
+def broken(number: int) -> list[str | float]:
+    """A good conversation with something wrong in it, by number."""
+    dice = Random(f"frames {number}")
+    frames = ["o", HELLO, said('"one"'), "h", said('"two"')]
+    for _ in range(dice.randrange(1, 4)):
+        at, text = dice.randrange(len(frames)), frames[dice.randrange(len(frames))]
+        cut = dice.randrange(len(text) + 1)
+        noise = "".join(dice.choices('oahc[]{}"\\\0:\u00e9 ', k=dice.randrange(9)))
+        frames[at] = text[:cut] + noise + text[cut + dice.randrange(3) :]
+    return [*frames]
+
+
+async def left_after(sessions: int) -> tuple[int, int]:
+    """Tasks and open files of this process when so many sessions have gone wrong and one is
+    well."""
+
+    def answers(number: int) -> list[str | float]:
+        if odd.sessions <= sessions:
+            return broken(number)
+        return ["o", HELLO, 0.2, said('"after"'), 300.0]
+
+    odd = Odd(answers)
+    async with served(odd.app()) as url, channel(url) as (kept, ear):
+        kept.follow(HERE)
+        with anyio.fail_after(PATIENCE):
+            while (HERE, '"after"') not in ear.heard:
+                await ear.until(len(ear.heard) + 1)
+        assert kept.up
+        assert len(kept._wanted) == 1
+        return len(anyio.get_running_tasks()), len(os.listdir("/proc/self/fd"))
+
+
+async def test_frames_that_make_no_sense_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch):
+    """However many there are, the next session is as good as the first."""
+    monkeypatch.setattr(stomp_client, "_PAUSES", (0.0,))
+    few, many = await left_after(3), await left_after(60)
+    assert all(abs(one - other) <= 5 for one, other in zip(few, many, strict=True))
 
 
 async def test_doctor_finds_the_channel_of_a_v9_scheduler():
