@@ -1,8 +1,9 @@
 """Small bugs, made on purpose: each is seen by the simulator, within 500 worlds.
 
-A patch in `bugs/` begins with a sentence and with the seed of the first world that it breaks.
-That world is lived through with a copy of the source that has the bug, and with one that has
-none.
+A patch in `bugs/` begins with a sentence and with the seed of a world that it breaks. That
+world is lived through with a copy of the source that has the bug, and with one that has none.
+A bug that only whole worlds can see has instead how many of them have to be lived through,
+from the first one on.
 """
 
 import os
@@ -18,7 +19,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src"
 BUGS = sorted((Path(__file__).parent / "bugs").glob("*.patch"))
 WORLDS = 500
-FEWEST = 15
+FEWEST = 50
 UNUSED = ("bench", "devnet", "directory", "examples", "requester", "results")
 """What a simulated pool does not load."""
 
@@ -30,18 +31,23 @@ class Bug:
     name: str
     why: str
     seed: int
+    whole: int
+    """How many whole worlds; 0 when one of the others shows it."""
     file: str
     hunks: list[tuple[str, str]]
     """Text, and what becomes of it."""
 
 
 def read(patch: Path) -> Bug:
-    why, seed, *_ = patch.read_text().splitlines()
+    why, where, *_ = patch.read_text().splitlines()
+    key, number = where.split(": ")
+    assert key in ("Seed", "Whole worlds"), patch
+    seed, whole = (int(number), 0) if key == "Seed" else (0, int(number))
     head, *hunks = re.split(r"^@@.*@@.*\n", patch.read_text(), flags=re.MULTILINE)
     file = re.search(r"^\+\+\+ b/src/(\S+)$", head, re.MULTILINE)
     assert file is not None
     sides = [(_side(hunk, " -"), _side(hunk, " +")) for hunk in hunks]
-    return Bug(patch.stem, why, int(seed.removeprefix("Seed: ")), file[1], sides)
+    return Bug(patch.stem, why, seed, whole, file[1], sides)
 
 
 def _side(hunk: str, marks: str) -> str:
@@ -96,10 +102,13 @@ def test_the_simulator_finds_a_bug(patch: Path, tmp_path: Path) -> None:
     bug = read(patch)
     source = copy_of_source(tmp_path)
     make(bug, source)
-    found = live(source, "--replay", "--seed", bug.seed)
+    for seed in range(bug.whole) if bug.whole else (bug.seed,):
+        found = live(source, "--replay", "--seed", seed, *(("--whole",) if bug.whole else ()))
+        if found.returncode:
+            break
     told = found.stdout + found.stderr
-    assert found.returncode == 1, f"Not found in the world of seed {bug.seed}: {bug.why}"
-    assert f"seed {bug.seed}, second " in told, told[-2000:]
+    assert found.returncode == 1, f"Not found in the world of seed {seed}: {bug.why}"
+    assert f"seed {seed}, second " in told, told[-2000:]
 
 
 @pytest.mark.long

@@ -9,10 +9,9 @@ from tallystick.lifecycle.facts import Contributed, Reopened, UploadRequested
 from tallystick.poco.ledger import ChainStatus
 from tallystick.poco.rewards import KITTY
 from tallystick.poco.values import Address, Nrlc
-from tallystick.sim.accounts import REQUESTER, SCHEDULER, worker_address
+from tallystick.sim.accounts import REQUESTER, RICH, SCHEDULER, worker_address
 from tallystick.sim.blocks import Block
 from tallystick.sim.invariants import Invariants
-from tallystick.sim.market import RICH
 from tallystick.sim.odds import Character, Machine, Nature, Odds, Plan, Purchase
 from tallystick.sim.scenarios import live
 from tallystick.sim.world import World

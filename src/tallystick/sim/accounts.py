@@ -13,6 +13,8 @@ from tallystick.poco.values import Address, Signature, TaskId
 _KEY = keccak(b"the scheduler of a simulated pool")
 SCHEDULER = address_of(_KEY)
 REQUESTER, APP_OWNER = Address(b"\xaa" * 20), Address(b"\xab" * 20)
+RICH = 10**18
+"""What scheduler and requester have in the beginning, in nRLC."""
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 
 from tallystick.lifecycle.replicate import Status
 from tallystick.lifecycle.task import Task
@@ -46,3 +47,9 @@ def differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
     rejected = {w for w, c in chain.contributions.items() if c.status is Vote.REJECTED}
     if {r.worker for r in task.in_status(Status.REJECTED)} != rejected:
         yield "set of rejected votes"
+
+
+def carries(groups: list[int], best: int, trust: int) -> bool:
+    """Whether votes of this weight are a consensus: the rest may be wrong with a probability of
+    less than 1 in `trust`."""
+    return Fraction(best, 1 + sum(groups)) > 1 - Fraction(1, trust)

@@ -21,7 +21,7 @@ from tallystick.lifecycle.facts import Step
 from tallystick.poco.contribution import result_hash, result_seal
 from tallystick.poco.ledger import ChainStatus, Ledger, Permit, Vote
 from tallystick.poco.orders import NO_DATASET_ORDER, AppOrder, RequestOrder, WorkerpoolOrder
-from tallystick.poco.values import Address, Digest, Instant, Signature, TaskId
+from tallystick.poco.values import Address, Digest, Hash, Instant, Signature, TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Contribute:
     task: TaskId
     digest: Digest
     authorization: Signature | None
+    copied: tuple[Hash, Hash] | None = None
+    """Another vote, and its seal, to be sent instead of the own one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Call:
 
     sender: Address
     action: Action
+    attack: str = ""
+    """What it breaks, if the ledger must refuse it whatever has happened meanwhile."""
 
 
 def worker_call(
@@ -112,8 +116,9 @@ def execute(ledger: Ledger, call: Call, now: Instant) -> None:
             ledger.clerk.match_orders(app, NO_DATASET_ORDER, pool, request, now=now)
         case Initialize(_, deal, index):
             ledger.initialize(deal, index)
-        case Contribute(task, digest, authorization):
-            choice, seal = result_hash(task, digest), result_seal(sender, task, digest)
+        case Contribute(task, digest, authorization, copied):
+            own = result_hash(task, digest), result_seal(sender, task, digest)
+            choice, seal = copied or own
             permit = Permit(authorization=authorization or b"")
             ledger.contribute(sender, task, choice, seal, permit=permit, now=now)
         case Finish() as action:

@@ -45,6 +45,8 @@ class Chain:
         """The calls of each block."""
         self.pool: list[Sent] = []
         self.refusals: list[Refusal] = []
+        self.successes: list[Sent] = []
+        """Attacks that were mined and not refused."""
         self.torn: Instant = -1
         """When the chain last took blocks back."""
         self.version = 0
@@ -114,6 +116,8 @@ class Chain:
         except Revert as revert:
             self.refusals.append(Refusal(sent, now, str(revert)))
             return []
+        if sent.call.attack:
+            self.successes.append(sent)
         return list(facts_of(self.ledger, self._events))
 
     def _rebuild(self) -> None:

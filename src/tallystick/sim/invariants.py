@@ -18,10 +18,13 @@ from tallystick.poco.rewards import KITTY
 from tallystick.poco.values import Address, DealId, Instant, TaskId
 from tallystick.sim.agreement import Broken, differences, stakes_of
 from tallystick.sim.blocks import Block
+from tallystick.sim.books import misbooked, reread
 from tallystick.sim.calls import Contribute, Finish
 from tallystick.sim.chain import Refusal
 from tallystick.sim.odds import Character
+from tallystick.sim.opinions import Opinions
 from tallystick.sim.parties import Party, Worker
+from tallystick.sim.recruiting import Recruiting
 
 if TYPE_CHECKING:
     from tallystick.sim.world import World
@@ -42,6 +45,8 @@ class Invariants:
         self._mirrored: dict[tuple[str, TaskId], tuple[Task, int]] = {}
         self._version = 0
         self._ids: dict[DealId, list[TaskId]] = {}
+        self._recruiting = Recruiting(world)
+        self._opinions = Opinions(world)
         world.on_block = self._saw
 
     def check(self) -> None:
@@ -52,7 +57,7 @@ class Invariants:
     def check_end(self) -> None:
         """The same for the end of the world, when everything must be settled."""
         self.check()
-        for complaint in self._left_over():
+        for complaint in (*self._left_over(), *self._miscounted()):
             raise Broken(complaint)
 
     @property
@@ -70,12 +75,20 @@ class Invariants:
         if self._version != self._world.chain.version:
             self._version = self._world.chain.version
             yield from self._money()
+            yield from misbooked(self._world.chain.ledger, self._world.plan)
         for party in self._world.parties:
             if party.up and party.is_at_head_of(self._world.chain.blocks):
                 yield from self._disagreements(party)
         yield from self._missed_reveals()
         yield from self._wasted()
         yield from self._forgetful()
+        yield from self._recruiting.complaints()
+        yield from self._opinions.complaints()
+
+    def _miscounted(self) -> Iterator[str]:
+        """Every consensus, and every score, is what the rules make of the votes."""
+        chain = self._world.chain
+        return reread(chain.blocks, chain.ledger, self._world.plan)
 
     def _refused(self) -> Iterator[str]:
         """Nobody pays gas for a call that the ledger must refuse, except in a race."""
@@ -84,8 +97,11 @@ class Invariants:
         fresh = self._world.chain.refusals[self._refusals :]
         self._refusals += len(fresh)
         for refusal in fresh:
-            if not self._is_race(refusal):
+            if not (refusal.sent.call.attack or self._is_race(refusal)):
                 yield f"{refusal.sent.call} was refused: {refusal.why}"
+        for sent in self._world.chain.successes:
+            if self._world.chain.torn < sent.at:
+                yield f"{sent.call} was not refused"
 
     def _is_race(self, refusal: Refusal) -> bool:
         """Sent before the chain took blocks back, or before others reached consensus."""
@@ -177,7 +193,7 @@ class Invariants:
             for address in task.winners(Vote.CONTRIBUTED):
                 worker = world.workers[address]
                 ready = max(worker.well_since, opened)
-                willing = worker.machine.character is not Character.SHY
+                willing = worker.machine.character not in (Character.SHY, Character.COPYCAT)
                 undisturbed = worker.up and willing and world.chain.torn < opened
                 if undisturbed and ready + 14 < task.reveal_deadline - 10:
                     yield f"{worker.name} was there and did not reveal {task.id}"
@@ -235,7 +251,7 @@ def _is_idle(worker: Worker, task: Task, now: Instant) -> bool:
 def _can_reveal(worker: Worker, task: Task, chain: ChainTask) -> bool:
     """The digest of a vote is in the journal of whoever voted."""
     vote, mine = chain.contributions.get(worker.address), worker.mine(task)
-    if vote is None:
+    if vote is None or worker.machine.character is Character.COPYCAT:
         return True
     digest = mine.digest if mine else None
     return digest is not None and result_hash(task.id, digest) == vote.hash

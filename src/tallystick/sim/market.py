@@ -18,13 +18,12 @@ from tallystick.poco.orders import (
     order_hash,
 )
 from tallystick.poco.values import Address, DealId, Hash
-from tallystick.sim.accounts import APP_OWNER, REQUESTER, SCHEDULER, worker_address
+from tallystick.sim.accounts import APP_OWNER, REQUESTER, RICH, SCHEDULER, worker_address
 from tallystick.sim.calls import Match
 from tallystick.sim.odds import Plan, Purchase
 
 APP, POOL = Address(b"\xa0" * 20), Address(b"\xb0" * 20)
 DOMAIN = Domain(31337, Address(b"\xcc" * 20))
-RICH = 10**18
 
 
 @lru_cache(maxsize=8)

@@ -64,6 +64,12 @@ class Character(StrEnum):
     """Follows the chain and votes, but tells the scheduler nothing."""
     SHY = "shy"
     """Votes and never reveals, so that a consensus may have to be reopened."""
+    DAWDLER = "dawdler"
+    """Votes and reveals in the last seconds in which its agenda lets it."""
+    COPYCAT = "copycat"
+    """Votes for what it sees on chain that somebody else has voted for."""
+    CROOK = "crook"
+    """Works, and sends calls besides that the ledger must refuse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,4 +122,6 @@ class Plan:
     0: every worker hands in its digest first."""
     auditors: int = 0
     """So many machines, the first ones, are the operator's own."""
+    dawdles: bool = False
+    """The scheduler finalizes in the last seconds in which its agenda lets it."""
     odds: Odds = field(default_factory=Odds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from tallystick.sim.invariants import Broken, Invariants
@@ -21,7 +23,16 @@ _NATURES = (
 _CHARACTERS = (
     *(Character.HONEST,) * 9,
     *(Character.LIAR, Character.CONSPIRATOR, Character.SILENT, Character.SHY),
+    *(Character.DAWDLER, Character.CROOK, Character.COPYCAT),
 )
+_ROGUES = (*(Character.HONEST,) * 3, *Character)
+"""Who lives where hardly anybody can be relied on."""
+_FEARFUL = (
+    *(Character.HONEST,) * 3,
+    *(Character.SHY,) * 4,
+    *(Character.LIAR, Character.CONSPIRATOR, Character.DAWDLER),
+)
+"""Who lives where hardly anybody reveals."""
 
 
 def random_plan(seed: int) -> Plan:
@@ -29,10 +40,18 @@ def random_plan(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     purchases = tuple(_purchase(random) for _ in range(random.randint(1, 3)))
     shortest = min(purchase.time_unit for purchase in purchases)
+    people = random.choice((*(_CHARACTERS,) * 4, *(_ROGUES,) * 2, _FEARFUL))
+    machines = [_machine(random, people) for _ in range(random.randint(2, 9))]
+    audit, auditors = random.choice((0, 0, 0, 0.5, 1.0)), random.randint(0, 1)
+    for n in range(auditors if audit else 0):
+        machines[n] = replace(machines[n], character=Character.HONEST)
     return Plan(
         seed=seed,
         purchases=purchases,
-        machines=tuple(_machine(random) for _ in range(random.randint(2, 9))),
+        machines=tuple(machines),
+        audit=audit,
+        auditors=auditors if audit else 0,
+        dawdles=random.random() < 0.125,
         odds=_odds(random, headroom=min(10, shortest // 4)),
     )
 
@@ -95,15 +114,15 @@ def _purchase(random: Random) -> Purchase:
         at=random.randint(1, 60),
         time_unit=random.choice((16, 30, 60, 60)),
         trust=random.choice((1, 1, 2, 3, 4, 5, 5, 7, 10)),
-        price=random.choice((0, 3, 10**9, 10_000_000_007)),
+        price=random.choice((0, 3, 17, 10**9, 10_000_000_007)),
         lots=lots,
         natures=tuple(random.choice(_NATURES) for _ in range(sum(lots))),
     )
 
 
-def _machine(random: Random) -> Machine:
+def _machine(random: Random, people: Sequence[Character]) -> Machine:
     return Machine(
-        character=random.choice(_CHARACTERS),
+        character=random.choice(people),
         score=random.choice((0, 0, 0, 11, 12, 30)),
         deposit=random.choice((4 * 10**9, 10**12, 10**12, 10**12)),
         slots=random.choice((1, 2, 4)),

@@ -35,17 +35,19 @@ class Weather:
     """On which a worker gets a task."""
 
 
-def exchange(worker: Worker, scheduler: Scheduler, weather: Weather) -> None:
-    """A worker pings, asks for work, reads its news and tells what it did."""
+def exchange(worker: Worker, scheduler: Scheduler, weather: Weather) -> bool:
+    """A worker pings, asks for work, reads its news and tells what it did. Whether it asked."""
     if not scheduler.up or weather.lost():
-        return
+        return False
     if not worker.silent:
         scheduler.hear(worker, weather.now)
         _meet(worker, scheduler)
         _report(worker, scheduler, weather)
-    if not worker.silent or weather.now < SILENT_AFTER:
+    asks = not worker.silent or weather.now < SILENT_AFTER
+    if asks:
         _assign(worker, scheduler, weather)
     _read_news(worker, scheduler)
+    return asks
 
 
 def _assign(worker: Worker, scheduler: Scheduler, weather: Weather) -> None:

@@ -30,9 +30,17 @@ from tallystick.lifecycle.task import Task
 from tallystick.poco.ledger import ChainStatus
 from tallystick.poco.values import Address, Instant, Nrlc, TaskId
 from tallystick.sim import accounts, market, report
+from tallystick.sim.attacks import Crook, copied
 from tallystick.sim.audits import Terms
 from tallystick.sim.blocks import Block
-from tallystick.sim.calls import Call, Contribute, Reveal, pool_call, worker_call, worthwhile
+from tallystick.sim.calls import (
+    Call,
+    Contribute,
+    Reveal,
+    pool_call,
+    worker_call,
+    worthwhile,
+)
 from tallystick.sim.chain import Chain
 from tallystick.sim.odds import Character, Nature, Odds, Plan
 from tallystick.sim.parties import Party, Scheduler, Worker
@@ -62,6 +70,10 @@ class World:
         }
         self.pointless: list[str] = []
         """Calls that somebody wanted who knew all that the chain knows, and that were none."""
+        self.asked: set[Address] = set()
+        """Workers that have asked for work in this second."""
+        self.met: dict[Address, Instant] = {}
+        """When each worker last reached the scheduler."""
         self.on_block: Callable[[Block], None] = lambda block: None
         self._purchases = market.possible_deals(plan)
         self._queue: list[tuple[Instant, int, Callable[[], None]]] = []
@@ -122,10 +134,14 @@ class World:
             lost=lambda: self.chance(self.odds.loss),
             terms=Terms(self.plan),
         )
+        self.asked.clear()
         for worker in self.workers.values():
             if worker.up:
-                exchange(worker, self.scheduler, weather)
+                if exchange(worker, self.scheduler, weather):
+                    self.asked.add(worker.address)
+                    self.met[worker.address] = self.now
                 self._review_worker(worker)
+                self._misbehave(worker)
         if self.scheduler.up:
             self.scheduler.watch(self.now)
             self._review_scheduler()
@@ -203,12 +219,36 @@ class World:
 
     def _start(self, party: Party, command: Command, call: Call | None) -> None:
         """Begin `command`, unless that has happened; it comes to something in a few seconds."""
-        if command in party.busy or (call is not None and self.chain.pending(call)):
+        if command in party.busy:
+            return
+        if call is not None and self._under_way(party, command, call):
             return
         party.busy.add(command)
         self._announce(party, command)
         delay = self.random.randint(0, RELOOK) if call else self.random.randint(1, 8)
         self.at(delay, partial(self._land, party, command, call, party.life))
+
+    def _under_way(self, party: Party, command: Command, call: Call) -> bool:
+        """Whether the call was sent. Some stop waiting for a vote, which may be mined still."""
+        if not self.chain.pending(call):
+            return False
+        match command:
+            case agenda.Do(task, Step.CONTRIBUTE | Step.FINISH as step):
+                if self.chance(self.odds.fail):
+                    party.record(task, Failed(party.address, step, "CHAIN_UNREACHABLE"))
+            case _:
+                pass
+        return True
+
+    def _misbehave(self, worker: Worker) -> None:
+        """A crook sends what the ledger must refuse."""
+        if worker.machine.character is not Character.CROOK or not self.chance(0.1):
+            return
+        held = {task.id: worker.mine(task) for task in worker.tasks}
+        granted = {id: r.authorization for id, r in held.items() if r and r.authorization}
+        attacks = list(Crook(worker.address, granted).attacks(self.chain.ledger, self.now))
+        if attacks:
+            self._send(self.random.choice(attacks))
 
     def _announce(self, party: Party, command: Command) -> None:
         if isinstance(command, agenda.Do):
@@ -222,21 +262,22 @@ class World:
         if party.life != life:
             return
         party.busy.discard(command)
-        if not self._still_due(party, command):
+        if not self._due(party, command, self.now):
             return
         if call is not None:
-            if not _withheld(party, call):
+            if not self._withheld(party, command, call):
                 self._act(party, command, call)
         elif (fact := self._done(party, command)) is not None:
             party.record(command.task, fact)
 
-    def _still_due(self, party: Party, command: Command) -> bool:
+    def _due(self, party: Party, command: Command, when: Instant) -> bool:
+        """Whether the command is on the agenda, if nothing happens until then."""
         task = party.task(command.task)
         if task is None:
             return False
         if isinstance(party, Worker):
-            return command in party.owed(task, self.now)
-        return isinstance(party, Scheduler) and command in party.owed(task, self.now)
+            return command in party.owed(task, when)
+        return isinstance(party, Scheduler) and command in party.owed(task, when)
 
     def _act(self, party: Party, command: Command, call: Call) -> None:
         """Look, then send."""
@@ -247,7 +288,8 @@ class World:
         if isinstance(call.action, Contribute) and self._too_poor(party, command.task):
             party.record(command.task, Failed(party.address, Step.CONTRIBUTE, "STAKE_TOO_LOW"))
             return
-        self._send(call)
+        copies = isinstance(party, Worker) and party.machine.character is Character.COPYCAT
+        self._send(copied(self.chain.ledger, call) if copies else call)
 
     def _send(self, call: Call) -> None:
         self._tell("mempool", call)
@@ -301,7 +343,15 @@ class World:
         stake = self.chain.ledger.tasks[task].deal.worker_stake
         return self.free(party.address) < stake
 
-
-def _withheld(party: Party, call: Call) -> bool:
-    shy = isinstance(party, Worker) and party.machine.character is Character.SHY
-    return shy and isinstance(call.action, Reveal)
+    def _withheld(self, party: Party, command: Command, call: Call) -> bool:
+        """Whether whoever could send the call does not, or not yet."""
+        if not isinstance(party, Worker):
+            dawdles = self.plan.dawdles and isinstance(command, agenda.Finalize)
+            return dawdles and self._due(party, command, self.now + RELOOK + 1)
+        match party.machine.character:
+            case Character.SHY:
+                return isinstance(call.action, Reveal)
+            case Character.DAWDLER:
+                return self._due(party, command, self.now + RELOOK + 1)
+            case _:
+                return False

@@ -1,0 +1,125 @@
+"""What a pool that audits may do: whom it lets vote, whom it finds wrong, what it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tallystick.lifecycle.agenda import Finalize
+from tallystick.lifecycle.facts import Audit, Audited, Authorized, Fact
+from tallystick.lifecycle.margins import headroom
+from tallystick.lifecycle.replicate import Replicate
+from tallystick.lifecycle.task import Task
+from tallystick.poco.contribution import result_hash
+from tallystick.poco.values import Address, Hash, TaskId
+from tallystick.sim.odds import Character, Nature
+
+if TYPE_CHECKING:
+    from tallystick.sim.world import World
+
+OPINIONS = 2
+"""Second opinions after which nobody else is asked, though nothing is decided."""
+_TOGETHER = (Character.CONSPIRATOR, Character.COPYCAT)
+"""Who may say the same wrong thing as somebody else."""
+
+
+class Opinions:
+    """Watches what the scheduler of a world makes of second opinions."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._read = 0
+        self._seen: object = None
+        self._found: dict[tuple[TaskId, Address], bool] = {}
+        machines = world.plan.machines
+        self._plot = sum(m.character in _TOGETHER for m in machines) > 1
+
+    def complaints(self) -> Iterator[str]:
+        """What is wrong with what was decided in this second."""
+        world = self._world
+        if not world.plan.audit:
+            return
+        memory = world.scheduler.memory
+        if memory is not self._seen:  # a restore: what it knew is told again
+            self._seen, self._read = memory, len(memory.entries)
+            self._found = {}
+        fresh = memory.entries[self._read :]
+        self._read = len(memory.entries)
+        for entry in fresh:
+            if task := world.scheduler.task(TaskId(entry.stream)):
+                yield from self._decided(task, entry.fact)
+        for sent in world.chain.pool:
+            if isinstance(sent.call.action, Finalize) and sent.at == world.now:
+                yield from self._paid(sent.call.action.task)
+
+    def _decided(self, task: Task, fact: Fact) -> Iterator[str]:
+        match fact:
+            case Authorized(worker=worker):
+                yield from self._allowed(task, task.replicates[worker])
+            case Audited(worker=worker, agreed=agreed, counts=counts):
+                yield from self._judged(task, task.replicates[worker], agreed, counts)
+            case _:
+                return
+
+    def _allowed(self, task: Task, who: Replicate) -> Iterator[str]:
+        """Who is to be compared votes after that, or when there is no time for it."""
+        name, terms, trusted = self._name(who), who.scrutiny, _trusted(task)
+        if terms is None or (terms.audit is Audit.NO and not terms.audits):
+            return
+        if who.agreed is False:
+            yield f"{name} was found wrong on {task.id}, and may vote"
+        elif trusted is not None and who.digest and _said(task, who) != trusted:
+            yield f"{name} says otherwise than an auditor on {task.id}, and may vote"
+        elif terms.audit is not Audit.NO and who.agreed is None:
+            deal = task.deal
+            urgent = self._world.now + headroom(deal) + deal.time_unit // 2
+            if urgent < deal.contribution_deadline and _given(task) < OPINIONS:
+                yield f"{name} may vote on {task.id} before anybody has compared its result"
+
+    def _judged(self, task: Task, who: Replicate, agreed: bool, counts: bool) -> Iterator[str]:
+        """A result is judged once; an honest one is not found wrong, and only who did not
+        know that somebody would look gains anything by it."""
+        world, key = self._world, (task.id, who.worker)
+        name, before = self._name(who), self._found.get(key)
+        self._found[key] = agreed
+        if before is not None and before <= agreed:
+            yield f"{name} was judged twice for {task.id}"
+        if agreed and counts and who.scrutiny and who.scrutiny.audit is Audit.NO:
+            yield f"{name} is believed more for a second opinion on {task.id}"
+        sound = world.nature(task) is not Nature.ERRATIC and not self._plot
+        honest = world.workers[who.worker].machine.character in (
+            *(Character.HONEST, Character.SILENT, Character.SHY),
+            *(Character.DAWDLER, Character.CROOK),
+        )
+        if not agreed and sound and honest:
+            yield f"{name} is honest and was found wrong on {task.id}"
+        liar = world.workers[who.worker].machine.character is Character.LIAR
+        if agreed and sound and liar:
+            yield f"{name} lies and was found right on {task.id}"
+
+    def _paid(self, task_id: TaskId) -> Iterator[str]:
+        """What is known to be wrong is not finalized."""
+        task = self._world.scheduler.task(task_id)
+        for who in task.winners if task else ():
+            if who.agreed is False:
+                yield f"{self._name(who)} was found wrong on {task_id}, and is to be paid"
+
+    def _name(self, who: Replicate) -> str:
+        return self._world.workers[who.worker].name
+
+
+def _said(task: Task, who: Replicate) -> Hash | None:
+    if who.vote is not None or who.digest is None:
+        return who.vote
+    return result_hash(task.id, who.digest)
+
+
+def _trusted(task: Task) -> Hash | None:
+    """What a machine of the operator's own says."""
+    own = (r for r in task.replicates.values() if r.scrutiny and r.scrutiny.trusted)
+    return next((said for r in own if (said := _said(task, r))), None)
+
+
+def _given(task: Task) -> int:
+    second = (r for r in task.replicates.values() if r.scrutiny and r.scrutiny.audits)
+    return sum(_said(task, r) is not None for r in second)

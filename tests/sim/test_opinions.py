@@ -1,0 +1,65 @@
+"""What a pool that audits must not do, and what is seen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tallystick.lifecycle import audit
+from tallystick.lifecycle.audit import Conclude
+from tallystick.lifecycle.task import Task
+from tallystick.sim.invariants import Broken
+from tallystick.sim.odds import Character, Machine, Odds, Plan, Purchase
+from tallystick.sim.scenarios import live
+
+HONEST = Machine(slots=2)
+LIAR = Machine(character=Character.LIAR, slots=2)
+
+
+def audited(*machines: Machine, auditors: int = 1) -> Plan:
+    return Plan(
+        seed=3,
+        purchases=(Purchase(at=1, time_unit=60, lots=(3,)),),
+        machines=machines,
+        odds=Odds(latency=1),
+        audit=1.0,
+        auditors=auditors,
+    )
+
+
+CROWD = audited(HONEST, LIAR, LIAR, HONEST)
+
+
+def test_a_pool_that_audits_well_keeps_every_promise() -> None:
+    live(CROWD)
+
+
+def test_a_vote_before_the_comparison_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_was_doubted", lambda mine: False)
+    with pytest.raises(
+        Broken, match=r"may vote on 0x.* before anybody has compared its result"
+    ):
+        live(CROWD)
+
+
+def test_an_honest_worker_that_is_found_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turned(task: Task) -> Iterator[Conclude]:
+        for each in conclusions(task):
+            yield Conclude(each.task, each.worker, not each.agreed, each.owner, each.counts)
+
+    conclusions = audit._conclusions
+    monkeypatch.setattr(audit, "_conclusions", turned)
+    with pytest.raises(Broken, match=r"is honest and was found wrong|lies and was found right"):
+        live(CROWD)
+
+
+def test_evidence_for_who_gave_an_opinion_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(task: Task) -> Iterator[Conclude]:
+        for each in conclusions(task):
+            yield Conclude(each.task, each.worker, each.agreed, each.owner)
+
+    conclusions = audit._conclusions
+    monkeypatch.setattr(audit, "_conclusions", counted)
+    with pytest.raises(Broken, match=r"is believed more for a second opinion"):
+        live(audited(HONEST, HONEST, HONEST, HONEST, auditors=0))
