@@ -86,6 +86,8 @@ class Choice:
     """Beginnings of paths below src/tallystick; all when empty."""
     again: frozenset[str] | None = None
     """Only these keys."""
+    tests: str = EXHAUSTIVE
+    """Which are run, as pytest's `-k` has it."""
     seconds: float = 8
     """Of tests for each mutant."""
 
@@ -217,7 +219,7 @@ class Hunt:
                 return "outside functions"
             items = tests.noticing(mutant, self.choice.seconds)
             if not items:
-                return tried_anew(self.package, tree, mutant)
+                return tried_anew(self.package, self.choice.tests, tree, mutant)
             return tried(mutant, tree, function, items)
 
         self.score.judge(module, self.choice.of(module, tree), judged)
@@ -337,10 +339,10 @@ def hunt_tables(package: str, choice: Choice, score: Score) -> None:
     for module in choice.paths(package):
         tree = tree_of(module)
         outside = (m for m in choice.of(module, tree) if not m.is_inside)
-        score.judge(module, outside, functools.partial(tried_anew, package, tree))
+        score.judge(module, outside, functools.partial(tried_anew, package, choice.tests, tree))
 
 
-def tried_anew(package: str, tree: ast.Module, mutant: Mutant) -> str:
+def tried_anew(package: str, which: str, tree: ast.Module, mutant: Mutant) -> str:
     """What becomes of a mutant whose module is read anew."""
     golden = [str(path) for path in sorted((ROOT / "tests" / package).glob("test_golden*.py"))]
 
@@ -353,7 +355,7 @@ def tried_anew(package: str, tree: ast.Module, mutant: Mutant) -> str:
             return NONSENSE
         sys.meta_path.insert(0, Changed(mutant.module, code))
         unread()
-        for tests in ([*golden], ["-k", EXHAUSTIVE, f"tests/{package}"]):
+        for tests in ([*golden], ["-k", which, f"tests/{package}"]):
             if tests and pytest.main([*QUIET, *tests]) is not pytest.ExitCode.OK:
                 return KILLED
         return ALIVE
@@ -435,7 +437,8 @@ def main() -> None:
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT / "src")]
     once()
-    choice, score = Choice(tuple(asked.modules), again, asked.seconds), Score()
+    choice = Choice(tuple(asked.modules), again, asked.tests, asked.seconds)
+    score = Score()
     for package in PACKAGES:
         if not any(choice.paths(package)):
             continue
