@@ -12,7 +12,8 @@ import httpx2
 import pytest
 from scheduler_office import NOW, Office, ref, settings
 
-from tallystick.lifecycle.facts import Claimed, Ordered
+from tallystick.lifecycle.evidence import Policy
+from tallystick.lifecycle.facts import Assigned, Audited, Claimed, Ordered
 from tallystick.poco.deal import Asset, Deal
 from tallystick.poco.values import Address, DealId, TaskId
 from tallystick.scheduler.dashboard.standings import Standing
@@ -243,6 +244,49 @@ async def test_one_worker_shows_what_came_of_its_replicates(office: Office):
     assert "No worker with this address" in await page(
         office, f"/dashboard/workers/0x{'9' * 40}", 404
     )
+
+
+def audited(office: Office, number: int, *agreed: bool) -> Address:
+    """Audits found this about a worker."""
+    worker = office.wallet(number).address
+    before = office.pool.audits.told(worker)["audits"]
+    for n, each in enumerate(agreed, before):
+        task = str(office.buy(50 * (number + 1) + n))
+        office.pool.engine.record(task, Assigned(worker, 2))
+        office.pool.engine.record(task, Audited(worker, each))
+    return worker
+
+
+async def test_a_worker_shows_what_audits_found(office: Office):
+    for number in range(3):
+        await office.member(number)
+    worker = office.wallet(0).address
+    path = f"/dashboard/workers/{worker}"
+    assert 'id="audits"' not in await page(office, path), "where nobody audits"
+    auditor = office.wallet(2).address
+    audits = office.pool.audits
+    audits.open(office.journal, Policy(0.05, 8), (auditor,))
+    found = "Results audited {} Others computed the same {} Others computed something else {}"
+
+    async def told(worker: Address) -> str:
+        return cell(await page(office, f"/dashboard/workers/{worker}"), "audits")
+
+    stranger = "Standing probation All its results are audited, 3 more to go."
+    assert await told(worker) == f"{found.format(0, 0, 0)} {stranger}"
+    audited(office, 0, True, True)
+    assert await told(worker) == f"{found.format(2, 2, 0)} {stranger.replace('3', '1')}"
+    audited(office, 0, True)
+    assert await told(worker) == (
+        f"{found.format(3, 3, 0)} Standing believed Some of its results are audited, by chance."
+    )
+    liar = audited(office, 1, True, False)
+    distrusted = f"{found.format(2, 1, 1)} Standing distrusted It gets no tasks."
+    assert await told(liar) == distrusted
+    assert "Standing auditor It is the operator" in await told(auditor)
+    audits.open(office.journal, None)
+    assert await told(liar) == distrusted, "it counts though nobody audits now"
+    assert (await told(worker)).endswith("Standing The pool does not audit now.")
+    assert 'id="audits"' not in await page(office, f"/dashboard/workers/{auditor}")
 
 
 async def test_the_version_of_a_worker_is_the_one_it_told(office: Office):

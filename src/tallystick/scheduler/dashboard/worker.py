@@ -23,6 +23,7 @@ from tallystick.scheduler.dashboard.viewer import Viewer
 if TYPE_CHECKING:
     from tallystick.lifecycle.replicate import Replicate
     from tallystick.lifecycle.task import Task
+    from tallystick.scheduler.audits import Audits
     from tallystick.scheduler.pool import Pool
 
 _PAGE: Final = 50
@@ -57,6 +58,46 @@ def reasons(place: Dashboard) -> Reasons:
     pool = place.pool
     lost_after, price = place.config.lost_after, place.gas_price
     return Reasons(pool, place.admission, lost_after, wanted(pool), price)
+
+
+_BELIEFS: Final = {
+    "probation": "All its results are audited",
+    "believed": "Some of its results are audited, by chance",
+    "distrusted": "It gets no tasks",
+    "auditor": "It is the operator's own, and what it computes decides",
+}
+"""What each standing with a pool that audits means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What audits found about a worker."""
+
+    audited: int
+    differed: int
+    standing: str
+    """In a word; empty where nobody audits now."""
+    means: str
+    tone: str
+
+    @property
+    def agreed(self) -> int:
+        """Audits in which others computed the same."""
+        return self.audited - self.differed
+
+
+def trust_in(audits: Audits, worker: Address) -> Trust | None:
+    """What audits found about `worker`; None where the pool does not audit and never did."""
+    told = audits.told(worker)
+    if audits.policy is None and not told["audits"]:
+        return None
+    belief = told["belief"]
+    means = _BELIEFS.get(belief, "The pool does not audit now")
+    if belief == "probation" and audits.policy is not None:
+        left = audits.policy.probation - told["audits"]
+        means += f", {left} more to go" if left > 0 else ""
+    tone = {"distrusted": "bad", "probation": "soft"}.get(belief, "good" if belief else "soft")
+    return Trust(told["audits"], told["audits_differed"], belief, f"{means}.", tone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +156,7 @@ class _Page:
             "outcomes": [(name, member.record.outcomes[name]) for name in Outcome],
             "bad": BAD,
             "earned": self._earned(worker),
+            "trust": trust_in(place.pool.audits, worker),
         }
 
     def _known(self, named: str) -> tuple[Address, float]:
