@@ -221,8 +221,11 @@ class Assignments(RuleBasedStateMachine):
                 assert all(self.in_time(task, mine) for mine in task.winners)
 
     def in_time(self, task: Task, mine: Replicate) -> bool:
-        """Whether a winner still may prove, has proved, or is known not to have."""
+        """Whether a winner still may prove or publish, has done so, or is known not to have."""
         assert task.reveal_deadline is not None
+        if mine.status is Status.UPLOAD_REQUESTED:
+            assert mine.upload_deadline is not None
+            return mine.failed is not None or self.now < mine.upload_deadline
         return mine.status is not Status.CONTRIBUTED or self.now < task.reveal_deadline
 
     def say(self, task: Task, fact: Fact) -> bool:
@@ -284,6 +287,19 @@ class Assignments(RuleBasedStateMachine):
         for index in bought.indices:
             self.tell(bought.task_id(index), Ordered(bought, index))
         self.catch_up()
+
+    @precondition(lambda self: self.deals < 8)
+    @rule()
+    def slow_winners(self) -> None:
+        """Three agree, one of them proves it, and then all are late."""
+        self.buy(5, 1, 0)
+        task = self.tasks()[-1]
+        for worker in OURS:
+            permission = self.pool.authorization(task, worker).signature.value
+            assert self.mine(Call(worker, Contribute(task.id, DIGESTS[0], permission)))
+        assert self.mine(Call(OURS[0], Reveal(task.id, DIGESTS[0])))
+        self.catch_up()
+        self.block(2 * UNIT)
 
     @rule(workers=st.lists(st.sampled_from(WORKERS), min_size=1, max_size=4))
     def ask(self, workers: list[Address]) -> None:
