@@ -145,25 +145,32 @@ class Watcher:
 
     async def follow(self) -> AsyncIterator[Blocks | Rollback]:
         """News in order. Never ends: while no node answers there is just none."""
-        count, pause, complaints = 0, _PAUSE, Complaints(log)
+        count, pause, complaints, told = 0, _PAUSE, Complaints(log), False
         while True:
             try:
-                news = await self._next()
+                news = None if told and self._is_up_to_date() else await self._next()
             except Unavailable as trouble:
                 complaints.about("Reading the chain", trouble)
                 await anyio.sleep(pause)
                 pause = min(2 * pause, 2 * POLL)
                 continue
             complaints.over("Reading the chain")
-            pause = _PAUSE
+            pause, told = _PAUSE, news is not None
             if news is not None:
                 yield news
             elif self.calm():
                 await self._nap()
             elif self._heads is not None:
-                count = await self._heads.change(count, within=2 * POLL)
+                seen, count = count, await self._heads.change(count, within=2 * POLL)
+                told = count != seen
             else:
                 await anyio.sleep(POLL)
+
+    def _is_up_to_date(self) -> bool:
+        """Whether the latest block that was heard of is the one just read. Who only waits for
+        the next one need not ask for it once more."""
+        tip = self._heads.latest if self._heads is not None else None
+        return tip is not None and self._known[-1:] == [(tip.number, tip.hash)]
 
     async def _nap(self) -> None:
         self._woken = anyio.Event()

@@ -32,7 +32,8 @@ class Count:
     tasks: Counter[str] = field(default_factory=Counter[str])
     """By status, in the words of the v9 peers."""
     replicates: Counter[Status] = field(default_factory=Counter[Status])
-    """Those that are not over."""
+    """Those that are not over, of tasks that are not: who never heard of a task that has ended,
+    or never came back, says nothing more of it."""
     busy: Counter[Address] = field(default_factory=Counter[Address])
     """Slots in use, by worker."""
     workers: int = 0
@@ -45,7 +46,7 @@ class Count:
         """Count one task."""
         self.tasks[task_status(task)] += 1
         for replicate in task.replicates.values():
-            if replicate.status not in OVER:
+            if replicate.status not in OVER and not task.status.over:
                 self.replicates[replicate.status] += 1
             if task.status is TaskStatus.ACTIVE and replicate.status in COMPUTING:
                 self.busy[replicate.worker] += 1

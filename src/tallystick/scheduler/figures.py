@@ -127,7 +127,7 @@ def _pool(count: Count, deals: int) -> Iterator[Metric]:
     for name, number in sorted(count.tasks.items()):
         tasks.add_metric([name], number)
     yield tasks
-    held = GaugeMetricFamily("tally_replicates", "Those not over.", labels=["status"])
+    held = GaugeMetricFamily("tally_replicates", "Of open tasks, not over.", labels=["status"])
     for status in Status:
         if status not in OVER:
             held.add_metric([status.name.lower()], count.replicates[status])
