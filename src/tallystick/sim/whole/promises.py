@@ -203,7 +203,9 @@ class Promises:
             if not task.status.over:
                 yield f"{party.name} still waits for {task.id}"
             for mine in task.replicates.values():
-                told = party.address == mine.worker or self._should_know(party, mine.worker)
+                told = party.address == mine.worker or self._should_know(
+                    party, mine.worker, task.id
+                )
                 if told and mine.status not in OVER:
                     name = self._party(mine.worker).name
                     yield f"{party.name} has a replicate of {name} that never ends: {mine}"
@@ -212,10 +214,16 @@ class Promises:
             if pending:
                 yield f"{party.name} still has {len(pending)} transactions to send"
 
-    def _should_know(self, party: Keeper, worker: Address) -> bool:
+    def _should_know(self, party: Keeper, worker: Address, task: TaskId) -> bool:
+        """Whether the scheduler must have heard how a replicate ended. A worker whose messages
+        were lost until the task was over never heard of it, and tells nothing of it."""
         world = self._world
         silent = world.specs[worker].character is Character.SILENT
-        return party is world.scheduler and not silent and not self.restored
+        if party is not world.scheduler or silent or self.restored:
+            return False
+        process = self._party(worker).process
+        known = process and process.engine.states.get(str(task))
+        return known is not None and worker in known.replicates
 
 
 def _position(process: Any) -> tuple[int, str]:
