@@ -9,9 +9,11 @@ import pytest
 from oci_shop import busybox, file, layer
 
 from tallystick.engine.errors import NoRoom, Unavailable
+from tallystick.execution import docker_images
 from tallystick.execution.choose import choose
+from tallystick.execution.container import LABEL
 from tallystick.execution.docker_images import DockerImages
-from tallystick.execution.engine_api import EngineApi, _blames_command, _pull_error
+from tallystick.execution.engine_api import EngineApi, NotThere, _blames_command, _pull_error
 from tallystick.execution.executor import ImageRef, ImageUnavailable, RuntimeUnfit
 from tallystick.execution.pulls import Sizes
 
@@ -121,3 +123,19 @@ async def test_a_daemon_without_room_blames_neither_the_image_nor_its_command() 
     assert isinstance(_pull_error(ref, "manifest unknown"), ImageUnavailable)
     assert _blames_command("OCI runtime create failed: exec format error")
     assert not _blames_command("OCI runtime create failed: mkdir: no space left on device")
+
+
+async def test_a_look_that_was_killed_is_removed_later(
+    shop, api, images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = shop.add("docker/looked", busybox(), Cmd=["sh"])
+    await images.fetch(ref, 60)
+    known = await images.fetch(ref, 60)
+    name = "tallystick-probe-killed"
+    await api.create(name, {"Image": known.id, "Cmd": ["-"], "Labels": {LABEL: name}})
+    await images.forget_looks()
+    assert await api.container(name), "somebody may be looking just now"
+    monkeypatch.setattr(docker_images, "STALE", -1.0)
+    await images.forget_looks()
+    with pytest.raises(NotThere):
+        await api.container(name)

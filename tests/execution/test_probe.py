@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from tallystick.execution.executor import Ended, Outcome, RuntimeUnfit
 from tallystick.execution.handmade import probe_image
+from tallystick.execution.output import STALE
 from tallystick.execution.probe import Seen, judge, run_marker
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +25,16 @@ async def test_every_runtime_runs_it_without_any_registry(executor, tmp_path: Pa
         seen = await run_marker(executor, tmp_path, "probe-test")
         assert seen == Seen()
     assert os.listdir(tmp_path) == []
+
+
+async def test_what_a_killed_check_left_is_removed_by_a_later_one(
+    executor, tmp_path: Path
+) -> None:
+    for name, age in (("probe-1", 2 * STALE), ("probe-2", 0.0)):
+        (tmp_path / name / "in").mkdir(parents=True)
+        os.utime(tmp_path / name, times=(time.time() - age,) * 2)
+    assert await run_marker(executor, tmp_path, "probe-test") == Seen()
+    assert os.listdir(tmp_path) == ["probe-2"], "another check may have it just now"
 
 
 class Elsewhere:

@@ -153,6 +153,7 @@ class Docker:
         for folder in folders:
             if folder.name.startswith(prefix) and folder.name not in spared:
                 await anyio.to_thread.run_sync(_remove_folder, folder)
+        await self.images.forget_looks()
         await self.images.evict()
 
     async def _left(self, job: Job) -> Left | None:

@@ -23,6 +23,7 @@ from tallystick.execution.executor import (
     ImageRef,
     ImageUnavailable,
 )
+from tallystick.execution.output import STALE
 from tallystick.execution.pulls import PullPolicy, Sizes, not_here
 from tallystick.execution.registry import Registry, require_size
 from tallystick.execution.sandbox import (
@@ -36,6 +37,8 @@ from tallystick.execution.sandbox import (
 
 _FORESEE = 20.0
 """Seconds for a look at the registry before the daemon is told to pull."""
+_LOOK = "tallystick-probe-"
+"""How the names of the containers begin by which images are looked into."""
 _PROBE_BYTES = 256 * 1024
 """Read of a folder to see whether anything is in it."""
 
@@ -160,7 +163,7 @@ class DockerImages:
 
     async def _probe(self, image_id: str, config: ImageConfig) -> Known:
         """Read the image's users and look into its HOME, by a container that never runs."""
-        name = f"tallystick-probe-{time.monotonic_ns()}"
+        name = f"{_LOOK}{time.monotonic_ns()}"
         request = {"Image": image_id, "Cmd": ["-"], "Labels": {LABEL: name}}
         try:
             container = await self.api.create(name, request)
@@ -203,6 +206,13 @@ class DockerImages:
         except NotThere:
             return []
         return _entries(bytes(raw[:limit]))
+
+    async def forget_looks(self) -> None:
+        """Remove the containers of looks into images whose process was killed meanwhile."""
+        for found in await self.api.containers(LABEL):
+            name, age = str(found["Labels"][LABEL]), time.time() - float(found["Created"])
+            if name.startswith(_LOOK) and age > STALE:
+                await self.api.remove(str(found["Id"]))
 
     async def evict(self) -> None:
         """Remove what we had pulled and was of no use for longest, until the rest fits.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from tallystick.execution.sandbox import OUTPUT
 
 _MAX_DEPTH = 64
 _BLOCK = 512
+
+STALE = 600.0
+"""Seconds after which what serves for a moment was left behind by a process that was killed."""
 
 
 class OutputTooLarge(Exception):
@@ -111,12 +116,13 @@ def make_readable(root: Path) -> None:
 def remove_tree(root: Path) -> None:
     """Remove `root`, however deep and closed it is; no error when it is not there.
 
-    Folders are first moved up to the top, so that no path gets long.
+    Folders are first moved up to the top, so that no path gets long. Their names there are new
+    ones: a process with our number may have been killed while it did the same.
     """
     if not root.is_dir() or root.is_symlink():
         root.unlink(missing_ok=True)
         return
-    moved, waiting = 0, [root]
+    moved, waiting, run = 0, [root], secrets.token_hex(8)
     while waiting:
         folder = waiting.pop()
         with contextlib.suppress(OSError):
@@ -129,12 +135,18 @@ def remove_tree(root: Path) -> None:
             else:
                 moved += 1
                 os.chmod(entry.path, 0o700)
-                waiting.append(
-                    Path(entry.path).rename(root / f".removing-{os.getpid()}-{moved}")
-                )
+                waiting.append(Path(entry.path).rename(root / f".removing-{run}-{moved}"))
         if folder != root:
             folder.rmdir()
     root.rmdir()
+
+
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Remove what in `folder` is named like that and has not been touched for `STALE`."""
+    for found in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # whoever else sees it does the same
+            if time.time() - found.stat().st_mtime > STALE:
+                remove_tree(found)
 
 
 def take_over_tar(tar: Path, target: Path, limits: Limits) -> None:

@@ -23,7 +23,7 @@ from tallystick.execution.executor import (
     RuntimeUnfit,
 )
 from tallystick.execution.handmade import MARKER, NO_INPUT, NO_OUTPUT, probe_image
-from tallystick.execution.output import remove_tree
+from tallystick.execution.output import remove_stale, remove_tree
 from tallystick.execution.place import Place
 from tallystick.execution.runtimes import NOT_STARTED, Runtime
 from tallystick.execution.sandbox import Identity, Sandbox
@@ -45,6 +45,7 @@ async def try_out(runtime: Runtime, jobs: Path, base: int | None) -> None:
     name = f"tallystick-probe-{os.getpid()}"
     place = Place(folder=jobs / name, rootfs=jobs / name / "root", disk=None, base=base)
     try:
+        await anyio.to_thread.run_sync(remove_stale, jobs, "tallystick-probe-*")
         await anyio.to_thread.run_sync(_prepare, place)
         with anyio.fail_after(_LIMITS.time):
             async with runtime.running(_nothing(name, place), place) as run:
@@ -95,6 +96,7 @@ async def run_marker(executor: Executor, folder: Path, name: str) -> Seen:
     output. `folder` must be the one that holds the folders of tasks."""
     place, marker = folder / f"probe-{os.getpid()}", secrets.token_hex(16)
     try:
+        await anyio.to_thread.run_sync(remove_stale, folder, "probe-*")
         image = probe_image()
         await anyio.to_thread.run_sync(_lay_out, place / "in", marker)
         await executor.adopt(image)
