@@ -11,6 +11,7 @@ from tallystick.sim.odds import Machine, Plan, Purchase
 from tallystick.sim.whole.faults import Faults, WholePlan
 from tallystick.sim.whole.lies import Kind, Lie
 from tallystick.sim.whole.world import Whole, live
+from tallystick.worker.funds import Funds
 
 
 def pool(seed: int, *machines: Machine, tasks: int = 1, **faults: float) -> WholePlan:
@@ -26,10 +27,11 @@ def statuses(world: Whole) -> set[ChainStatus]:
 
 @pytest.fixture
 def lying(monkeypatch: pytest.MonkeyPatch):
-    """Makes every lie one of a kind."""
+    """Makes every lie one of a kind, told by the node that is asked first."""
 
     def choose(kind: Kind, size: int = 2) -> None:
         monkeypatch.setattr(Lie, "any", lambda random: Lie(kind, size))
+        monkeypatch.setattr(Whole, "_liar", lambda self, nodes: nodes[0])
 
     return choose
 
@@ -38,24 +40,43 @@ def lying(monkeypatch: pytest.MonkeyPatch):
 def test_one_of_two_nodes_lies_all_the_time_and_the_task_is_completed(kind: Kind, lying):
     """Of worker and scheduler alike: each has always one node that tells this lie."""
     lying(kind)
-    for seed in (1, 2):
-        world = live(pool(seed, lies=1.0))
-        assert statuses(world) == {ChainStatus.COMPLETED}
-        assert any(lie.told for lie in world.lies)
-        assert f"a node tells {kind}" in world.story()
+    world = live(pool(1, lies=1.0))
+    assert statuses(world) == {ChainStatus.COMPLETED}
+    assert any(lie.told for lie in world.lies)
+    assert f"a node tells {kind}" in world.story()
 
 
-@pytest.mark.parametrize("kind", [Kind.NO_LOGS, Kind.DROPS])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [Kind.NO_LOGS, Kind.DROPS, Kind.MISCOUNTS])
 def test_who_does_not_ask_another_node_pays_for_it(
     kind: Kind, lying, monkeypatch: pytest.MonkeyPatch
 ):
-    """The same worlds, when no node is ever doubted: tasks fail, or end late."""
+    """The same worlds, when no node is ever doubted: tasks end late, or never."""
     lying(kind)
-    calm = live(pool(4, lies=1.0))
+    doubting = seconds(1)
     monkeypatch.setattr(Rpc, "doubt", lambda self: None)
+    assert seconds(1) > doubting + 20
+
+
+def seconds(seed: int) -> int:
+    """Until all has ended in a world of lies."""
     try:
-        world = live(pool(4, lies=1.0))
+        return live(pool(seed, lies=1.0)).told[-1][0]
     except Broken:
-        return
-    late = world.told[-1][0] > calm.told[-1][0] + 30
-    assert late or statuses(world) != {ChainStatus.COMPLETED}
+        return 400
+
+
+@pytest.mark.long
+def test_a_wallet_that_runs_out_is_filled_up_and_every_reveal_is_paid():
+    """Many tasks at once, and coin for a few."""
+    world = live(pool(1, Machine(slots=12), tasks=12, poor=1.0))
+    ends = [task.status for task in world.blocks.ledger.tasks.values()]
+    assert ends.count(ChainStatus.COMPLETED) > 6
+    assert "its wallet is filled up" in world.story()
+
+
+def test_votes_that_spend_what_reveals_need_are_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Funds, "gas_ahead", lambda self, task: 0)
+    monkeypatch.setattr(Funds, "_no_gas", lambda self: None)
+    with pytest.raises(Broken, match="cannot pay for its"):
+        live(pool(1, Machine(slots=12), tasks=12, poor=1.0))

@@ -99,6 +99,10 @@ class Tank:
         """Whether not even one transaction can be paid for."""
         return self.transactions == 0
 
+    def covers(self, gas: int) -> bool:
+        """Whether so much gas can be paid for."""
+        return self.balance >= gas * self.price
+
     @property
     def low(self) -> bool:
         """Enough for now, but the operator should know."""

@@ -29,6 +29,7 @@ from tallystick.lifecycle.replicate import BEFORE_VOTE, Status
 from tallystick.lifecycle.task import Task
 from tallystick.poco.values import Address, Instant, Nrlc, TaskId, Wei
 from tallystick.worker.config import WorkerConfig
+from tallystick.worker.gas import gas_due, is_ahead, vote_gas
 from tallystick.worker.reason import Reason
 
 log = logging.getLogger(__name__)
@@ -218,6 +219,18 @@ class Funds:
         before = ahead_of(task, self._tasks, self.me)
         return _short(stake_of(task, self.me), free, reserved(before, self.me))
 
+    def gas_ahead(self, task: Task) -> int:
+        """Gas that votes which are out, or about to be, will take before that on `task`."""
+        return sum(
+            self._gas_due(other)
+            for other in self._tasks
+            if other.id != task.id and is_ahead(other.replicates.get(self.me))
+        )
+
+    def _gas_due(self, task: Task) -> int:
+        open_still = not task.status.over
+        return gas_due(task.replicates.get(self.me), task.consensus) if open_still else 0
+
     @contextmanager
     def revealing(self, task: Task) -> Iterator[None]:
         """While inside, a reveal of `task` is owed."""
@@ -281,8 +294,18 @@ class Funds:
 
     def _no_gas(self) -> Reason | None:
         tank = self.tank
-        if tank is None or not tank.empty:
+        if tank is None:
             return None
+        taken = sum(map(self._gas_due, self._tasks))
+        if tank.covers(taken + vote_gas(alone=False)):
+            return None
+        if not tank.empty:
+            promised = in_eth(taken * tank.price)
+            return Reason(
+                "OUT_OF_GAS",
+                f"{in_eth(tank.balance)} are in the wallet {self.me}, and {promised} of them "
+                "are promised to tasks under way: the rest pays for no vote and its reveal.",
+            )
         return Reason(
             "OUT_OF_GAS",
             f"ETH balance is empty, please refill gas now {self._figures(tank)} "

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tallystick.chain.call import Call
-from tallystick.chain.fees import CONTRIBUTE_GAS, FINISH_GAS, REVEAL_GAS
 from tallystick.chain.hub import Hub
 from tallystick.chain.pending import OutOfGas
 from tallystick.chain.records import ContributionState, TaskState
@@ -32,6 +31,7 @@ from tallystick.lifecycle.task import Task
 from tallystick.poco.contribution import result_hash, result_seal
 from tallystick.poco.values import Address, Digest, Signature, TaskId, Wei
 from tallystick.worker.funds import Funds, in_eth, in_gwei, in_rlc
+from tallystick.worker.gas import vote_gas
 from tallystick.worker.pledges import Pledges
 
 log = logging.getLogger(__name__)
@@ -231,23 +231,25 @@ class Votes:
             yield "CONTRIBUTION_ALREADY_SET", f"this wallet voted for {sent}, not for ours"
         if task.replicates[self.me].authorization is None:
             yield "WORKERPOOL_AUTHORIZATION_NOT_FOUND", "the scheduler signed nothing for us"
-        if poverty := self._poverty(found, alone=alone):
+        if poverty := self._poverty(task, found):
             yield "OUT_OF_GAS", poverty
         if alone and task.deal.trust > 1:
             yield "TRUST_NOT_1", f"no single vote decides at trust {task.deal.trust}"
         if alone and known is not None and known.contributors:
             yield "TASK_ALREADY_CONTRIBUTED", "somebody has voted, so no vote can finalize"
 
-    def _poverty(self, found: Standing, *, alone: bool) -> str | None:
-        """Why the wallet could not pay for the vote and its reveal; a balance that nobody
-        tells is unknown, not zero."""
+    def _poverty(self, task: Task, found: Standing) -> str | None:
+        """Why the wallet could not pay for the vote and its reveal, beside what it owes for
+        others; a balance that nobody tells is unknown, not zero."""
         balance, price = found.purse.balance, self.funds.fees.price(found.purse.gas_price)
-        need = (FINISH_GAS if alone else CONTRIBUTE_GAS + REVEAL_GAS) * price
-        if self.funds.free_gas or balance is None or balance >= need:
+        own = vote_gas(alone=task.replicates[self.me].alone) * price
+        others = self.funds.gas_ahead(task) * price
+        if self.funds.free_gas or balance is None or balance >= own + others:
             return None
+        promised = f", of which {in_eth(others)} are promised to other votes" if others else ""
         return (
-            f"vote and reveal may take {in_eth(need)} at {in_gwei(price)}, but the wallet "
-            f"{self.me} has {in_eth(balance)}: top it up"
+            f"vote and reveal may take {in_eth(own)} at {in_gwei(price)}, but the wallet "
+            f"{self.me} has {in_eth(balance)}{promised}: top it up"
         )
 
     def _require_known(self, found: Standing) -> None:

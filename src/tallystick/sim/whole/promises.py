@@ -15,6 +15,7 @@ from tallystick.poco.rewards import KITTY
 from tallystick.poco.values import Address, Hash, TaskId
 from tallystick.sim.agreement import Broken, differences, stakes_of
 from tallystick.sim.odds import Character, Machine
+from tallystick.sim.whole.blocks import gas_of
 
 if TYPE_CHECKING:
     from tallystick.sim.whole.blocks import Blocks, Refusal, Sent
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _OPEN = (ChainStatus.ACTIVE, ChainStatus.REVEALING)
 _CONTRIBUTE = selector(contracts.CONTRIBUTE)
 _FINISH = selector(contracts.CONTRIBUTE_AND_FINALIZE)
+_REVEAL = selector(contracts.REVEAL)
 _AHEAD = 14
 """Seconds that a reveal may need: from the last block, over the node, into the next ones."""
 
@@ -109,6 +111,7 @@ class Promises:
             yield from self._refusals()
             yield from self._money()
             yield from self._missed()
+            yield from self._poor()
             for party in self._world.parties:
                 yield from self._disagreements(party)
 
@@ -125,17 +128,20 @@ class Promises:
         lied, or before another call for the same task was mined that had not been when it was
         sent."""
         world, sent, block = self._world, refusal.sent, refusal.block
-        began = world.blocks.chain[min(sent.at, len(world.blocks.chain) - 1)].time
-        if world.blocks.torn and world.blocks.torn + world.begin >= began:
-            return True
-        if world.dear_until and world.dear_until + world.begin >= began:
-            return True
-        if self._party(sent.sender).misled + world.begin >= began:
+        if self._is_excused(sent):
             return True
         between = world.blocks.chain[sent.at + 1 : block.number + 1]
         subject = sent.data[4:36]
         others = (e for b in between for e in b.mined if e.hash != sent.hash)
         return any(subject in each.data for each in others)
+
+    def _is_excused(self, sent: Sent) -> bool:
+        """Whether the chain went back, gas became dear, or a node of the sender lied since it
+        was sent."""
+        world = self._world
+        began = world.blocks.chain[min(sent.at, len(world.blocks.chain) - 1)].time
+        troubles = (world.blocks.torn, world.dear_until, self._party(sent.sender).misled)
+        return any(at and at + world.begin >= began for at in troubles)
 
     def _money(self) -> Iterator[str]:
         """What is locked is what open tasks need; nothing is lost or made."""
@@ -166,6 +172,22 @@ class Promises:
             for address in task.winners(Vote.CONTRIBUTED):
                 if self._could_reveal(address, opened - world.begin):
                     yield f"{self._party(address).name} was there and did not reveal {task.id}"
+
+    def _poor(self) -> Iterator[str]:
+        """Who votes keeps enough in its wallet for all the reveals that it owes then."""
+        blocks = self._world.blocks
+        for sent in blocks.head.mined:
+            if sent.data[:4] != _CONTRIBUTE or self._is_excused(sent):
+                continue
+            votes = self._open_votes(sent.sender)
+            need = votes * gas_of(_REVEAL) * blocks.head.base
+            if blocks.balance(sent.sender) < need:
+                yield f"{self._party(sent.sender).name} cannot pay for its {votes} reveals"
+
+    def _open_votes(self, who: Address) -> int:
+        tasks = self._world.blocks.ledger.tasks.values()
+        votes = [task.contributions.get(who) for task in tasks if task.status in _OPEN]
+        return sum(1 for vote in votes if vote and vote.status is Vote.CONTRIBUTED)
 
     def _could_reveal(self, who: Address, opened: int) -> bool:
         world, party = self._world, self._party(who)

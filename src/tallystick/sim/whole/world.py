@@ -207,11 +207,14 @@ class Whole:
             if self._chance(self.faults.lies):
                 party.misled = self.now + self.random.randint(10, 60)
                 party.disturbed = max(party.disturbed, self.now + _NOTICED)
-                lie = self.random.choice(nodes).lie = Lie.any(self.random)
+                lie = self._liar(nodes).lie = Lie.any(self.random)
                 self.lies.append(lie)
                 self.tell(party.name, f"a node tells {lie.kind} ({lie.size})")
                 for node in nodes:
                     node.lag, node.nonsense = 0, False
+
+    def _liar(self, nodes: list[Node]) -> Node:
+        return self.random.choice(nodes)
 
     def _fill(self, party: Keeper) -> None:
         """Owners fill up wallets in which there is nothing for a vote any more."""
