@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.lifecycle import audit
 from tallystick.lifecycle.evidence import Belief, Evidence, Policy, Register
+from tallystick.scheduler.audits import Audits
+from tallystick.sim import trial
 from tallystick.sim.cheats import Cheat, Crowd, observe
 from tallystick.sim.rules import RULES, Audited
 
@@ -27,11 +31,50 @@ def test_audits_keep_patient_cheats_out_where_scores_let_them_through():
     assert ours.per_task <= 1.10
 
 
+def ignores_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody_is_good = Evidence(agreed=10_000)
+    monkeypatch.setattr(Audits, "evidence", lambda *_: (everybody_is_good, everybody_is_good))
+
+
+def accepts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "decide", lambda *_, **__: Belief.ACCEPT)
+
+
+def compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_right", lambda task: None)
+
+
+def asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not wait for a second opinion either."""
+    monkeypatch.setattr(trial, "wants_opinion", lambda *_: False)
+    monkeypatch.setattr(audit, "waited_enough", lambda *_: True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (ignores_evidence, Cheat.PATIENT),
+        (accepts_everything, Cheat.HASTY),
+        (compares_nothing, Cheat.HASTY),
+        (asks_nobody, Cheat.HASTY),
+    ],
+)
+def test_it_is_the_shipped_policy_that_is_simulated(
+    spoil: Callable[[pytest.MonkeyPatch], None], kind: Cheat, monkeypatch: pytest.MonkeyPatch
+):
+    """What schedulers and the lifecycle decide by: spoiled, it lets the cheats through."""
+    crowd = Crowd(workers=20, kind=kind)
+    look = partial(observe, crowd, RULES["audit 5 %"], warm_up=6_000, tasks=2_000, seed=5)
+    assert look().wrong_share <= 0.005
+    spoil(monkeypatch)
+    assert look().wrong_share > 0.1
+
+
 def test_who_comes_back_as_a_stranger_costs_what_the_formula_says():
-    crowd = Crowd(workers=50, kind=Cheat.PATIENT, returns=True)
+    crowd = Crowd(workers=25, kind=Cheat.PATIENT, returns=True)
     for share in (0.05, 0.2):
         policy = Policy(share)
-        found = observe(crowd, partial(Audited, policy), warm_up=20_000, tasks=80_000, seed=2)
+        found = observe(crowd, partial(Audited, policy), warm_up=8_000, tasks=32_000, seed=2)
         assert found.wrong_share == pytest.approx(policy.wrong_under_churn(0.2), rel=0.35)
 
 

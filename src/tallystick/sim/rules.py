@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
+from random import Random
 from typing import Final
 
-from tallystick.lifecycle.evidence import Belief, Policy, Register
+from tallystick.lifecycle.evidence import Policy
 from tallystick.poco.contribution import Tally, weight
-from tallystick.poco.values import Hash
+from tallystick.poco.values import Address, Hash
 from tallystick.sim.cheats import MakeRule, Person, Town
+from tallystick.sim.trial import Court
 
 _RIGHT, _WRONG = Hash(b"\1" * 32), Hash(b"\2" * 32)
 """Cheats agree on what they say: the worst case for whoever counts votes."""
@@ -108,33 +110,45 @@ class Adaptive:
 
 @dataclass(slots=True)
 class Audited:
-    """Ours: one worker a task, and what `lifecycle.evidence` says of its result."""
+    """Ours: one worker a task, and what the scheduler and the lifecycle make of its result."""
 
     policy: Policy
-    register: Register = field(default_factory=Register)
+    court: Court = field(init=False)
+    dice: Random = field(default_factory=Random)
+
+    def __post_init__(self) -> None:
+        self.court = Court(self.policy, self._throw)
+
+    def _throw(self) -> float:
+        return self.dice.random()
 
     def alone(self, person: Person) -> bool:
         """Whether its probation is over. Which of its results are audited it cannot know."""
-        mine, _ = self.register.of(str(person.name))
-        return mine.agreed >= self.policy.probation
+        return self.court.audits.believes(_wallet(person))
 
     def settle(self, town: Town) -> None:
-        """One execution, and a second where the policy wants one."""
+        """One execution, and a second where the pool asks for one."""
+        self.dice = town.random
         person = town.pick()
-        name, right = str(person.name), town.says(person, self)
-        if self.policy.decide(*self.register.of(name), town.random.random()) is Belief.ACCEPT:
-            town.done(right=right)
-            return
-        town.audit()
-        self.register.learn(name, agreed=right)
-        if right:
-            town.done(right=True)
-            return
-        town.catch(person)
-        if person.classic:  # its vote may be on chain: nothing else can win any more
+        right, worker = town.says(person, self), _wallet(person)
+        verdict = self.court.decide(worker, right=right, classic=person.classic)
+        for _ in range(verdict.executions - 1):
+            town.audit()
+        if self.court.audits.distrusts(worker):
+            town.catch(person)
+        if verdict.right is None:
             town.claim()
-        else:  # it has no authorization yet, so the auditor's result is what is sent
-            town.done(right=True)
+        else:
+            town.done(right=verdict.right)
+
+
+def _wallet(person: Person) -> Address:
+    return _numbered(person.name)
+
+
+@lru_cache(1 << 16)
+def _numbered(name: int) -> Address:
+    return Address(name.to_bytes(20, "big"))
 
 
 RULES: Final[Mapping[str, MakeRule]] = {
