@@ -204,6 +204,8 @@ class Hunt:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of running the tests once."""
+        for path in self.choice.paths(self.package):
+            importlib.import_module(name_of(path))  # not only when the first test asks for it
         gc.freeze()
         tests = once_unchanged(session.items)
         for module in self.choice.paths(self.package):

@@ -93,6 +93,7 @@ ABLE, ENCLAVES = Applicant(wallet=A), (TEE, SCONE, GRAMINE, TDX)
         (ABLE, Needs(tag=tag_of(1 << 20)), None),
         (ABLE, Needs(memory=8), None),
         (replace(ABLE, memory=7), Needs(memory=8), NoWork.NEEDS_MEMORY),
+        (replace(ABLE, memory=1), Needs(memory=8), NoWork.NEEDS_MEMORY),
         (replace(ABLE, memory=8), Needs(memory=8), None),
         (replace(ABLE, memory=8), Needs(), None),
         (replace(ABLE, stake=5), Needs(stake=5), None),
