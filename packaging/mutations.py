@@ -108,7 +108,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:  # noqa: C901, PLR0912 - a tabl
             yield ast.Continue()
         case ast.Continue():
             yield ast.Break()
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             yield ast.Return(None)
         case ast.match_case(guard=ast.expr()):
             yield _with(node, guard=None)

@@ -118,6 +118,22 @@ def test_what_is_wanted() -> None:
     assert openings.why_none(ME, 0) is NoWork.NO_TASK
 
 
+def test_nothing_stale_is_given() -> None:
+    openings = index(task(1))
+    openings.tell(task(1).id, task(1, BUSY))
+    assert given(openings) is None, "it has this one"
+    openings.tell(task(1).id, task(1, rep(S.STARTED, B)))
+    assert given(openings) == 1
+    openings.tell(task(1).id, None)
+    assert given(openings) is None, "it is no more"
+
+
+def test_a_deal_that_is_told_again_keeps_its_turn() -> None:
+    openings = index(task(1), task(2))
+    openings.tell(task(1).id, task(1))
+    assert given(openings) == 1
+
+
 def test_a_pool_that_ends_begins_nothing() -> None:
     openings = Openings()
     openings.begins_new = False
@@ -196,6 +212,9 @@ def test_slots_and_needs() -> None:
     found = openings.task_for(replace(two, offers=tag_of(GPU)), 0)
     assert found
     assert found.index == 1
+    openings.tell(task(4).id, task(4))
+    assert openings.task_for(ME, 0) is None, "its slot is used"
+    assert openings.task_for(two, 0) == task(4)
 
 
 def test_what_is_late_by_now_is_left_out_until_a_reorg_moves_it() -> None:
@@ -242,6 +261,9 @@ def test_why_there_is_nothing() -> None:
     assert why(task(1), full(2), now=LATE) is NoWork.TOO_LATE
     assert why(full(1), task(2, of=ENCLAVE), now=LATE) is NoWork.ENOUGH_WORKERS
     assert why(task(1, status=TaskStatus.REVEALING)) is NoWork.NO_TASK
+    openings = index(task(1))
+    openings.tell(full(1).id, full(1))
+    assert openings.why_none(ME, LATE) is NoWork.ENOUGH_WORKERS, "nothing of the deal is open"
 
 
 def test_tasks_of_other_kinds_do_not_count() -> None:
