@@ -31,7 +31,7 @@ from tallystick.devnet.packages import PackagesMissing, PocoPackages, packages
 from tallystick.devnet.script import Receipt, Script, calldata
 from tallystick.poco.values import Address, Hash
 
-# The same examples in every run: what fails in CI fails here. TALLY_SEARCH=1 looks for new ones.
+# The same examples in every run: what fails in CI fails here. TALLY_SEARCH=1: new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None)
 settings.load_profile("search" if "TALLY_SEARCH" in os.environ else "same")
