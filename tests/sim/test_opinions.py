@@ -17,9 +17,9 @@ HONEST = Machine(slots=2)
 LIAR = Machine(character=Character.LIAR, slots=2)
 
 
-def audited(*machines: Machine, auditors: int = 1) -> Plan:
+def audited(*machines: Machine, auditors: int = 1, seed: int = 3) -> Plan:
     return Plan(
-        seed=3,
+        seed=seed,
         purchases=(Purchase(at=1, time_unit=60, lots=(3,)),),
         machines=machines,
         odds=Odds(latency=1),
@@ -63,3 +63,19 @@ def test_evidence_for_who_gave_an_opinion_is_seen(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(audit, "_conclusions", counted)
     with pytest.raises(Broken, match=r"is believed more for a second opinion"):
         live(audited(HONEST, HONEST, HONEST, HONEST, auditors=0))
+
+
+def test_a_second_opinion_that_nobody_is_asked_for_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tallystick.lifecycle.agenda.wants_opinion", lambda task, now: False)
+    with pytest.raises(Broken, match=r"lacks people, and worker 1 asks for work in vain"):
+        live(audited(HONEST, LIAR, LIAR, HONEST, seed=4))
+
+
+def test_a_right_result_that_nobody_may_vote_for_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audit, "_electors", lambda task, now: iter(()))
+    with pytest.raises(Broken, match=r"is right on 0x.*, and nobody may vote"):
+        live(CROWD)

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
-from tallystick.lifecycle.replicate import Status
+from tallystick.lifecycle.replicate import Replicate, Status
 from tallystick.lifecycle.task import Task
+from tallystick.poco.contribution import result_hash
 from tallystick.poco.deal import Deal
 from tallystick.poco.ledger import ChainStatus, ChainTask, Vote
 from tallystick.poco.rewards import scheduler_stake
-from tallystick.poco.values import Address
+from tallystick.poco.values import Address, Hash
 
 
 class Broken(AssertionError):
@@ -53,3 +54,10 @@ def carries(groups: list[int], best: int, trust: int) -> bool:
     """Whether votes of this weight are a consensus: the rest may be wrong with a probability of
     less than 1 in `trust`."""
     return Fraction(best, 1 + sum(groups)) > 1 - Fraction(1, trust)
+
+
+def said(task: Task, who: Replicate) -> Hash | None:
+    """The result that a worker stands for: its vote, before that the digest it handed in."""
+    if who.vote is not None or who.digest is None:
+        return who.vote
+    return result_hash(task.id, who.digest)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tallystick.lifecycle.agenda import Finalize
 from tallystick.lifecycle.facts import Audit, Audited, Authorized, Fact
 from tallystick.lifecycle.margins import headroom
-from tallystick.lifecycle.replicate import Replicate
-from tallystick.lifecycle.task import Task
-from tallystick.poco.contribution import result_hash
-from tallystick.poco.values import Address, Hash, TaskId
+from tallystick.lifecycle.replicate import Replicate, Status
+from tallystick.lifecycle.task import Task, TaskStatus
+from tallystick.poco.values import Address, Hash, Instant, TaskId
+from tallystick.sim.agreement import said
 from tallystick.sim.odds import Character, Nature
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 OPINIONS = 2
 """Second opinions after which nobody else is asked, though nothing is decided."""
+LET_VOTE = 30
+"""Seconds in which the scheduler gives an authorization."""
+WAITING = (Status.COMPUTED, Status.CHECKED, Status.PUBLISHED)
+GONE = (Status.FAILED, Status.ABORTED)
 _TOGETHER = (Character.CONSPIRATOR, Character.COPYCAT)
 """Who may say the same wrong thing as somebody else."""
 
@@ -32,6 +37,8 @@ class Opinions:
         self._seen: object = None
         self._found: dict[tuple[TaskId, Address], bool] = {}
         machines = world.plan.machines
+        self._held_up: Counter[TaskId] = Counter()
+        """For how many seconds a right result waits, and nobody who has it may vote."""
         self._plot = sum(m.character in _TOGETHER for m in machines) > 1
 
     def complaints(self) -> Iterator[str]:
@@ -48,6 +55,7 @@ class Opinions:
         for entry in fresh:
             if task := world.scheduler.task(TaskId(entry.stream)):
                 yield from self._decided(task, entry.fact)
+        yield from self._held()
         for sent in world.chain.pool:
             if isinstance(sent.call.action, Finalize) and sent.at == world.now:
                 yield from self._paid(sent.call.action.task)
@@ -68,7 +76,7 @@ class Opinions:
             return
         if who.agreed is False:
             yield f"{name} was found wrong on {task.id}, and may vote"
-        elif trusted is not None and who.digest and _said(task, who) != trusted:
+        elif trusted is not None and who.digest and said(task, who) != trusted:
             yield f"{name} says otherwise than an auditor on {task.id}, and may vote"
         elif terms.audit is not Audit.NO and who.agreed is None:
             deal = task.deal
@@ -97,6 +105,19 @@ class Opinions:
         if agreed and sound and liar:
             yield f"{name} lies and was found right on {task.id}"
 
+    def _held(self) -> Iterator[str]:
+        """Somebody whose result was found right is let vote."""
+        world, before = self._world, self._held_up
+        self._held_up = Counter()
+        if not (world.scheduler.up and world.scheduler.is_at_head_of(world.chain.blocks)):
+            return
+        for task in world.scheduler.tasks:
+            ready = set(_held_up(task, world.now))
+            if ready:
+                self._held_up[task.id] = before[task.id] + bool(ready & world.asked)
+            if self._held_up[task.id] > LET_VOTE:
+                yield f"somebody is right on {task.id}, and nobody may vote"
+
     def _paid(self, task_id: TaskId) -> Iterator[str]:
         """What is known to be wrong is not finalized."""
         task = self._world.scheduler.task(task_id)
@@ -108,18 +129,26 @@ class Opinions:
         return self._world.workers[who.worker].name
 
 
-def _said(task: Task, who: Replicate) -> Hash | None:
-    if who.vote is not None or who.digest is None:
-        return who.vote
-    return result_hash(task.id, who.digest)
+def _held_up(task: Task, now: Instant) -> Iterator[Address]:
+    """Who is known to be right and waits, while nobody may vote for the same."""
+    until = task.deal.contribution_deadline - headroom(task.deal)
+    if task.status is not TaskStatus.ACTIVE or now >= until:
+        return
+    replicates = task.replicates.values()
+    going = {said(task, r) for r in replicates if r.authorization and r.status not in GONE}
+    for each in replicates:
+        right = each.agreed or (each.scrutiny is not None and each.scrutiny.trusted)
+        waits = right and not each.authorization and each.status in WAITING
+        if waits and each.digest and said(task, each) not in going:
+            yield each.worker
 
 
 def _trusted(task: Task) -> Hash | None:
     """What a machine of the operator's own says."""
     own = (r for r in task.replicates.values() if r.scrutiny and r.scrutiny.trusted)
-    return next((said for r in own if (said := _said(task, r))), None)
+    return next((claim for r in own if (claim := said(task, r))), None)
 
 
 def _given(task: Task) -> int:
     second = (r for r in task.replicates.values() if r.scrutiny and r.scrutiny.audits)
-    return sum(_said(task, r) is not None for r in second)
+    return sum(said(task, r) is not None for r in second)

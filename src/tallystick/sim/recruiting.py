@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from tallystick.lifecycle.facts import Audit
 from tallystick.lifecycle.margins import headroom
 from tallystick.lifecycle.replicate import BEFORE_VOTE, OVER
 from tallystick.lifecycle.task import Task
 from tallystick.poco.ledger import ChainStatus, ChainTask
 from tallystick.poco.values import Address, Instant, TaskId
-from tallystick.sim.agreement import carries
+from tallystick.sim.agreement import carries, said
 from tallystick.sim.audits import Terms
 from tallystick.sim.odds import Character
 from tallystick.sim.parties import SILENCE, Worker
@@ -84,7 +85,7 @@ class Recruiting:
             for r in task.replicates.values()
             if r.status in BEFORE_VOTE and self._may_come(task.id, r.worker)
         ]
-        return not coming or not _could_settle(chain, prod(coming))
+        return not coming or not _could_settle(chain, prod(coming)) or _is_unchecked(task)
 
     def _may_come(self, task: TaskId, who: Address) -> bool:
         """Whether the scheduler has to wait for a worker that it has given a task."""
@@ -121,6 +122,15 @@ class Recruiting:
         willing = worker.machine.character is Character.HONEST
         there = worker.up and max(worker.well_since, self._world.scheduler.well_since) < calm
         return there and willing and (mine is None or mine.status not in OVER)
+
+
+def _is_unchecked(task: Task) -> bool:
+    """Whether a result is to be compared, and nobody was ever asked for another one."""
+    watched = [(r, r.scrutiny) for r in task.replicates.values() if r.scrutiny]
+    doubted = any(t.audit is not Audit.NO and r.digest and r.agreed is None for r, t in watched)
+    claims = [(claim, t) for r, t in watched if (claim := said(task, r))]
+    settled = any(t.trusted for _, t in claims) or len({c for c, _ in claims}) < len(claims)
+    return doubted and not settled and not any(t.audits for _, t in watched)
 
 
 def _could_settle(chain: ChainTask, power: int) -> bool:
