@@ -314,3 +314,21 @@ def test_what_holds_a_step_up_is_told_aside() -> None:
     assert list(names([BORN], "seed")) == ["CREATED"]
     lost = told_of(*upto, held, f.Lost(A))
     assert lost[-1] == row(8, "pool manager", "Lost", "WORKER_LOST", "WORKER_LOST")
+
+
+def test_a_worker_that_comes_back_to_its_start_starts_once() -> None:
+    rows = told_of(*BOTH, f.Recovering(A), f.Began(A, Step.START), f.Started(A))
+    assert rows[1:] == [
+        row(4, "pool manager", "Recovering", "RECOVERING", "RECOVERING"),
+        row(5, "worker", "Began", "RUNNING", ""),
+        row(6, "worker", "Started", "", "STARTED"),
+    ]
+
+
+def test_what_was_told_before_is_not_told_again() -> None:
+    computed = (f.Started(A), f.AppFetched(A), f.DataFetched(A), f.Computed(A, DIGESTS[0]))
+    poor = f.Failed(A, Step.CONTRIBUTE, "OUT_OF_GAS")
+    *_, checked, failed = told_of(*BOTH, *computed, f.Checked(A), poor)
+    assert checked.seed == ("CAN_CONTRIBUTE",)
+    assert failed.seed == ("OUT_OF_GAS",)
+    assert failed.modern == ("CONTRIBUTING", "CONTRIBUTE_FAILED")
