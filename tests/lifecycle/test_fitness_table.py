@@ -208,6 +208,9 @@ def test_how_a_task_is_seen() -> None:
     first: Replicate = won(S.UPLOADED, link="/ipfs/Qm", callback="0xab")
     task = decided(loser, fallen, first)
     assert list(task.winners) == [first]
+    assert list(active(fallen).winners) == [], "no vote is no consensus"
+    both = decided(won(S.REVEALED, B), first)
+    assert (both.link, both.callback) == ("/ipfs/Qm", "0xab")
     assert (task.link, task.callback) == ("/ipfs/Qm", "0xab")
     assert (decided(loser).link, decided(loser).callback) == (None, "")
     assert list(task.in_status(S.STARTED, S.REJECTED)) == [loser, fallen]
