@@ -424,6 +424,23 @@ async def test_a_report_that_is_refused_for_good_is_dropped(worker: Bench, line:
     assert "STARTED" not in line.told
 
 
+async def test_a_message_that_is_lost_costs_that_one(worker: Bench, line: Line):
+    """Else the chance that a long story comes to its end over a bad line is nothing: found in a
+    whole world, seed 38, in which a worker told the same for 200 s."""
+    asked: list[str] = []
+
+    def lossy(status: str) -> Exception | None:
+        asked.append(status)
+        return Unavailable("lost") if asked.count(status) == 1 else None
+
+    line.answer = lossy
+    progress(worker, await worker.replicate())
+    session = session_of(worker, line)
+    async with at(session._tell, session):
+        await session.all_told()
+    assert asked == [status for status in PROGRESS for _ in range(2)]
+
+
 async def test_a_restart_tells_only_what_was_not_told(worker: Bench, line: Line):
     line.answer = lambda status: Unavailable("down") if status == "APP_DOWNLOADING" else None
     progress(worker, await worker.replicate())

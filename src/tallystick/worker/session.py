@@ -58,6 +58,7 @@ from tallystick.worker.decisions import Decisions
 from tallystick.worker.folder import TaskFolder
 from tallystick.worker.gate import Gate, Judge, Reason
 from tallystick.worker.grace import Grace
+from tallystick.worker.owed import Owed
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,6 @@ _AGAIN = 2.0
 _LOOK = 5.0
 """Seconds after which gates are looked at again: money, load and the hour tell nobody."""
 OPEN = Reason("ASKING", "Nothing speaks against new work: the scheduler is asked for it.")
-TOLD = "told the scheduler up to"
 _TELLABLE = get_args(WorkerFact)
 
 WorkerEngine = Engine[Task, Fact, OwnCommand]
@@ -100,6 +100,7 @@ class Session:
     judges: list[Judge] = field(default_factory=list[Judge])
     """A task that one of them objects to is handed back at once."""
     decisions: Decisions = field(init=False)
+    owed: Owed = field(init=False)
     contact: Contact = field(default_factory=Contact)
     changes: Pulse = field(default_factory=Pulse)
     quiet: Pulse = field(default_factory=Pulse)
@@ -116,7 +117,7 @@ class Session:
     _early: list[tuple[str, Fact]] = field(default_factory=list[tuple[str, Fact]])
 
     def __post_init__(self) -> None:
-        self.decisions = Decisions(self.journal)
+        self.decisions, self.owed = Decisions(self.journal), Owed(self.journal)
         self.engine.listen(lambda entry: self.changes.beat())
 
     async def register(self, *, takeover: bool = False) -> None:
@@ -312,18 +313,13 @@ class Session:
     async def _tell(self) -> None:
         """Our own facts, in the order they happened, until each is acknowledged. What the
         scheduler cannot place yet is told again when something has changed."""
-        cursor, early = int(self.journal.noted(TOLD) or 0), list[Entry[Fact]]()
         while True:
             seen = self.changes.count
-            fresh = list(self.journal.read(cursor))
-            early = self._grace.only([e for e in early + fresh if not await self._tell_one(e)])
-            cursor = max([cursor, *(entry.seq for entry in fresh)])
-            settled = min([cursor, *(entry.seq - 1 for entry in early)])
-            if str(settled) != self.journal.noted(TOLD):
-                self.journal.note(TOLD, str(settled))
-            if not early and self.changes.count == seen:
+            await self.owed.tell(self._tell_one)
+            self._grace.only(self.owed.left)
+            if not self.owed.left and self.changes.count == seen:
                 await self.told_all(seen)
-            await self.changes.next(seen, _AGAIN if early else float("inf"))
+            await self.changes.next(seen, _AGAIN if self.owed.left else float("inf"))
 
     async def all_told(self) -> None:
         """Return when the scheduler knows every fact of ours."""

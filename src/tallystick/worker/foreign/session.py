@@ -25,7 +25,8 @@ from tallystick.wire.v9 import FINISH, V9Client, topic, understood
 from tallystick.worker.foreign.orders import Orders
 from tallystick.worker.foreign.origin import block_before
 from tallystick.worker.foreign.reports import Reports
-from tallystick.worker.session import OPEN, PING, TOLD, Session
+from tallystick.worker.owed import TOLD
+from tallystick.worker.session import OPEN, PING, Session
 
 log = logging.getLogger(__name__)
 
