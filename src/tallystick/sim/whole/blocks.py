@@ -60,7 +60,7 @@ class Sent:
     ready: int = 0
     """No block below this takes it."""
     at: int = 0
-    """The newest block when it was sent."""
+    """The newest block when its nonce was first sent; a replacement says the same as the first."""
     match: Match | None = None
     """A purchase; the simulated requester signs nothing."""
 
@@ -148,7 +148,9 @@ class Blocks:
         if old is not None and sent.most * 10 < old.most * 11:
             raise Rejected("replacement transaction underpriced")
         if self.random.random() >= self.forgets:
-            self.waiting[key] = replace(sent, ready=self._later(), at=self.head.number)
+            self.waiting[key] = replace(
+                sent, ready=self._later(), at=old.at if old else self.head.number
+            )
         return sent.hash
 
     def buy(self, buyer: Address, match: Match) -> None:
