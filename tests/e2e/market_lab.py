@@ -99,13 +99,15 @@ class Lab:
             with anyio.move_on_after(5):
                 story = await self.story(task)
             raise AssertionError(f"{task} is not over after {patience} s: {_told(story)}")
-        await self.until(task, lambda story: all(_over(r) for r in story["replicates"]))
+        await self.until(
+            task, lambda story: all(_over(r) for r in story["replicates"]), patience
+        )
         await self._tidied(task)
         return ending
 
     async def _tidied(self, task: TaskId) -> None:
         """Workers tidy up after they have told how it ended: give them a moment for it."""
-        with anyio.move_on_after(30):
+        with anyio.move_on_after(120):
             while self.leftovers(task):  # noqa: ASYNC110 (other processes)
                 await anyio.sleep(0.05)
 

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import anyio
 import pytest
-from dying_worker import name_of
 from market_lab import Lab, market_lab, only
 from own_worker import OwnWorker, mortal, usual
 
@@ -107,19 +106,6 @@ async def test_killed_around_the_one_transaction(
     async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
         await life(lab, worker, *FEW)
         assert (await lab.stake("worker-1"))[1] == 0
-
-
-@pytest.mark.long
-async def test_killed_before_and_after_every_fact_of_a_vote_that_finalizes(
-    poco_packages: PocoPackages, executor: str, tmp_path: Path
-):
-    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0}
-    async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
-        whole = await life(lab, worker)
-        moments = list(dict.fromkeys(map(name_of, worker.facts(whole))))
-        assert {"Published", "Began contribute and finalize", "Finalized"} <= {*moments}
-        for name in moments:
-            await life(lab, worker, f"before {name}", f"after {name}")
 
 
 async def test_a_worker_that_votes_in_the_classic_way_in_the_same_pool(

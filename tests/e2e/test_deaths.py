@@ -1,5 +1,6 @@
 """SIGKILL directly before and after what a worker writes down: the task is done and paid,
-nothing that was signed is signed otherwise, and nothing is left."""
+nothing that was signed is signed otherwise, and nothing is left. At everything that it does:
+see test_every_act."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-from dying_worker import name_of
 from market_lab import Lab, market_lab, only
 from own_worker import OwnWorker, mortal
 
@@ -59,16 +59,3 @@ async def test_killed_at_what_matters_most(
     async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
         await life(lab, worker, *FEW)
         assert (await lab.stake("worker-1"))[1] == 0
-
-
-@pytest.mark.long
-async def test_killed_before_and_after_every_single_fact(
-    poco_packages: PocoPackages, executor: str, tmp_path: Path
-):
-    options: dict[str, Any] = {"workers": 1, "executor": executor, "alive": 0, "classic": True}
-    async with market_lab(tmp_path, children=only(), **options) as lab, mortal(lab) as worker:
-        whole = await life(lab, worker)
-        names = list(dict.fromkeys(map(name_of, worker.facts(whole))))
-        assert {"Assigned", "Began start", "Contributed", "Uploaded", "Completed"} <= {*names}
-        for name in names:
-            await life(lab, worker, f"before {name}", f"after {name}")
