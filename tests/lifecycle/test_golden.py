@@ -42,14 +42,15 @@ def assigned(tree: ast.Module) -> Iterator[str]:
     for statement in tree.body:
         targets = getattr(statement, "targets", [getattr(statement, "target", None)])
         for node in (n for target in targets if target for n in ast.walk(target)):
-            if isinstance(node, ast.Name) and node.id not in ("__all__", "GRAPHS"):
-                yield node.id  # the graphs have a copy from their peers
+            if isinstance(node, ast.Name) and node.id != "__all__":
+                yield node.id
 
 
 def of_value(name: str, value: object) -> Iterator[str]:
     match value:
         case Mapping():
-            yield from (f"{name}[{told(key)}] = {told(each)}" for key, each in value.items())
+            for key, each in value.items():
+                yield from of_value(f"{name}[{told(key)}]", each)
         case str() if "\n" in value:
             yield from (f"{name}: {line}" for line in value.splitlines())
         case _:
