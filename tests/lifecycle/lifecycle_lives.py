@@ -11,13 +11,21 @@ from tallystick.lifecycle import facts as f
 from tallystick.lifecycle.task import Task, TaskStatus, advance, fold
 from tallystick.poco.contribution import result_hash
 from tallystick.poco.deal import Deal
-from tallystick.poco.values import Address, DealId, Digest, Hash
+from tallystick.poco.values import Address, DealId, Digest, Hash, Signature
 
 WORKERS = tuple(Address(bytes(19) + bytes([n])) for n in (1, 2, 3))
 DEAL = Deal(DealId(bytes(32)), start=0, time_unit=60, trust=2)
 TASK = DEAL.task_id(0)
 DIGESTS = tuple(Digest(bytes([n]) * 32) for n in (1, 2))
 VOTES = tuple(result_hash(TASK, digest) for digest in DIGESTS)
+PERMIT = Signature(bytes(65))
+TERMS = (
+    f.Scrutiny(audit=f.Audit.DRAWN),
+    f.Scrutiny(audit=f.Audit.NEEDED, digest_first=True),
+    f.Scrutiny(audits=True, digest_first=True, ahead=True),
+    f.Scrutiny(audits=True, digest_first=True, trusted=True),
+)
+"""On which a pool that audits gives work away."""
 CHAIN_FACTS = f.ChainFact.__args__  # type: ignore[attr-defined]
 
 
@@ -48,6 +56,15 @@ def on_chain(task: Task) -> Iterator[f.Fact]:
             yield f.Claimed()
         case _:
             return
+
+
+def audits(task: Task) -> Iterator[f.Fact]:
+    """What only a pool that audits asserts."""
+    for worker in WORKERS:
+        yield from (f.Assigned(worker, 2, scrutiny=terms) for terms in TERMS)
+        if worker in task.replicates:
+            yield f.Authorized(worker, PERMIT)
+            yield from (f.Audited(worker, agreed) for agreed in (True, False))
 
 
 def off_chain(task: Task) -> Iterator[f.Fact]:
@@ -107,19 +124,26 @@ _DEAD_ENDS = (f.Claimed, f.Failed, f.Aborted, f.Lost, f.RevealOverdue)
 
 
 @st.composite
-def journals(draw: st.DrawFn) -> list[f.Fact]:
-    """Facts that were accepted one after the other, from the purchase on."""
+def journals(draw: st.DrawFn, *, audited: bool = True) -> list[f.Fact]:
+    """Facts that were accepted one after the other, from the purchase on; `audited`: of a pool
+    that audits."""
     facts: list[f.Fact] = [f.Ordered(DEAL, 0)]
     task = advance(None, facts[0])
     for _ in range(draw(st.integers(5, 40))):
-        source = on_chain if draw(st.integers(0, 3)) == 0 else off_chain
+        sources = (on_chain, off_chain, off_chain, audits if audited else off_chain)
+        source = sources[draw(st.integers(0, 3))]
         possible = legal(task, source(task))
-        hopeful = [fact for fact in possible if not isinstance(fact, _DEAD_ENDS)]
+        hopeful = [fact for fact in possible if not _ends(fact)]
         choices = hopeful if hopeful and draw(st.integers(0, 5)) else possible
         if choices:
             facts.append(draw(st.sampled_from(choices)))
             task = advance(task, facts[-1])
     return facts
+
+
+def _ends(fact: f.Fact) -> bool:
+    """Whether a replicate hardly gets any further after this."""
+    return isinstance(fact, _DEAD_ENDS) or (isinstance(fact, f.Audited) and not fact.agreed)
 
 
 def _digest_of(vote: Hash) -> Digest:

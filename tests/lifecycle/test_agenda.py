@@ -49,7 +49,7 @@ def thresholds(task: Task) -> list[Instant]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(journals())
+@given(journals(audited=False))
 def test_between_two_deadlines_nothing_changes(facts: list[f.Fact]) -> None:
     """No command contains the time, so none is new only because a second has passed."""
     task = lived(facts)
@@ -62,7 +62,7 @@ def test_between_two_deadlines_nothing_changes(facts: list[f.Fact]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(journals(), instants)
+@given(journals(audited=False), instants)
 def test_what_is_due_can_be_done(facts: list[f.Fact], now: Instant) -> None:
     task = lived(facts)
     for debt in owed(task, now):
@@ -70,7 +70,7 @@ def test_what_is_due_can_be_done(facts: list[f.Fact], now: Instant) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(journals(), instants)
+@given(journals(audited=False), instants)
 def test_a_worker_owes_one_thing_at_a_time(facts: list[f.Fact], now: Instant) -> None:
     task = lived(facts)
     for worker in WORKERS:
@@ -79,7 +79,7 @@ def test_a_worker_owes_one_thing_at_a_time(facts: list[f.Fact], now: Instant) ->
 
 
 @settings(max_examples=60, deadline=None)
-@given(journals(), instants)
+@given(journals(audited=False), instants)
 def test_every_replicate_is_due_or_waits_or_is_over(facts: list[f.Fact], now: Instant) -> None:
     task = lived(facts)
     for worker, replicate in task.replicates.items():
@@ -92,7 +92,9 @@ def test_every_replicate_is_due_or_waits_or_is_over(facts: list[f.Fact], now: In
 
 
 @settings(max_examples=60, deadline=None)
-@given(journals(), instants, st.sampled_from([f.Finalized("/ipfs/Qm"), f.Claimed()]))
+@given(
+    journals(audited=False), instants, st.sampled_from([f.Finalized("/ipfs/Qm"), f.Claimed()])
+)
 def test_after_the_end_everything_ends(
     facts: list[f.Fact], now: Instant, end: f.Finalized | f.Claimed
 ) -> None:
@@ -110,7 +112,7 @@ def test_after_the_end_everything_ends(
 
 
 @settings(max_examples=60, deadline=None)
-@given(journals())
+@given(journals(audited=False))
 def test_nobody_is_recruited_too_late_or_beyond_need(facts: list[f.Fact]) -> None:
     task = lived(facts)
     closing = task.deal.contribution_deadline - agenda.headroom(task.deal)

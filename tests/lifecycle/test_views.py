@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from lifecycle_lives import DEAL, journals
+from lifecycle_lives import DEAL, PERMIT, journals
 
 from tallystick.lifecycle import facts as f
 from tallystick.lifecycle.history import Row, history, names
@@ -68,6 +68,9 @@ EVERYTHING: list[f.ReplicateFact] = [
     f.Resumed(ME),
     f.Lost(ME),
     f.Recovering(ME),
+    f.Authorized(ME, PERMIT),
+    f.Audited(ME, agreed=True),
+    f.Audited(ME, agreed=False),
 ]
 
 
@@ -89,7 +92,9 @@ MANY = [
 def followers(now: Replicate) -> Iterator[Replicate]:
     for fact in FEW if now.alone else MANY:
         with suppress(f.IllegalFact):
-            yield replace(advance(now, fact), published=None)  # no name depends on it
+            after = advance(now, fact)
+            # No name depends on these.
+            yield replace(after, published=None, authorization=None, agreed=None)
 
 
 @cache
