@@ -80,3 +80,15 @@ def test_votes_that_spend_what_reveals_need_are_noticed(monkeypatch: pytest.Monk
     monkeypatch.setattr(Funds, "_no_gas", lambda self: None)
     with pytest.raises(Broken, match="cannot pay for its"):
         live(pool(1, Machine(slots=12), tasks=12, poor=1.0))
+
+
+def test_workers_set_back_to_older_folders_keep_every_promise():
+    """They ask the chain before they vote: a second vote would be refused, and is a promise
+    broken, as is a nonce that is used again. Some lose a digest that was in no copy."""
+    restored = 0
+    for seed in (6, 9):
+        machines = Machine(slots=2), Machine(slots=2)
+        world = live(pool(seed, *machines, tasks=4, aged=0.08, outage=2.0))
+        assert statuses(world) <= {ChainStatus.COMPLETED, ChainStatus.FAILED}
+        restored += world.story().count("is restored from a backup")
+    assert restored

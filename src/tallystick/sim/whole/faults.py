@@ -46,6 +46,8 @@ class Faults:
     """Per fetch: the registry does not answer."""
     restore: float = 0.0
     """Of the scheduler: it is set back to a copy of its folder."""
+    aged: float = 0.0
+    """Of a worker: it is set back to a copy of its folder."""
     lies: float = 0.0
     """One of two nodes lies for a while, at the true height; the other one is in order."""
     poor: float = 0.0

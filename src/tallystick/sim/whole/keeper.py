@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from tallystick.chain.wallet import Wallet
-from tallystick.poco.values import Address
+from tallystick.poco.values import Address, TaskId
 from tallystick.sim.whole import loop
 from tallystick.sim.whole.life import LIFE, Life, Mistake
 
@@ -46,6 +46,10 @@ class Keeper:
     """When its life began, in seconds since the beginning."""
     disturbed: int = 0
     """Until when the world keeps it from what it owes, in seconds since the beginning."""
+    aged: bool = False
+    """Whether its folder was ever set back to an older copy."""
+    lost: set[TaskId] = field(default_factory=set[TaskId])
+    """Tasks whose digests went with a folder that was set back."""
     misled: int = 0
     """Until when one of its nodes lies, or last lied; in seconds since the beginning."""
     _restore: Path | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tallystick.chain import contracts
 from tallystick.chain.abi import decode, parameters, selector
 from tallystick.lifecycle.replicate import OVER
+from tallystick.lifecycle.task import TaskStatus
 from tallystick.poco.contribution import result_hash
 from tallystick.poco.ledger import ChainStatus, Vote
 from tallystick.poco.rewards import KITTY
@@ -57,8 +58,6 @@ class Promises:
         self._refused = 0
         self._found: list[str] = []
         self._block = ""
-        self.restored = False
-        """Whether the scheduler was set back to a backup."""
         world.blocks.on_send = self._sent
 
     def check(self) -> None:
@@ -170,7 +169,8 @@ class Promises:
                 continue
             opened = task.reveal_deadline - task.deal.reveal_period
             for address in task.winners(Vote.CONTRIBUTED):
-                if self._could_reveal(address, opened - world.begin):
+                lost = task.id in self._party(address).lost
+                if not lost and self._could_reveal(address, opened - world.begin):
                     yield f"{self._party(address).name} was there and did not reveal {task.id}"
 
     def _poor(self) -> Iterator[str]:
@@ -222,6 +222,8 @@ class Promises:
     def _unfinished(self, party: Keeper) -> Iterator[str]:
         world = self._world
         for task in party.process.engine.states.values():
+            if _never_begun(task, party):
+                continue
             if not task.status.over:
                 yield f"{party.name} still waits for {task.id}"
             for mine in task.replicates.values():
@@ -241,11 +243,17 @@ class Promises:
         were lost until the task was over never heard of it, and tells nothing of it."""
         world = self._world
         silent = world.specs[worker].character is Character.SILENT
-        if party is not world.scheduler or silent or self.restored:
+        if party is not world.scheduler or silent or party.aged:
             return False
         process = self._party(worker).process
         known = process and process.engine.states.get(str(task))
         return known is not None and worker in known.replicates
+
+
+def _never_begun(task: Any, party: Keeper) -> bool:
+    """Whether a worker was set back to when it knew a task's deal, and not its beginning: it
+    hears of that only when it is offered the task again."""
+    return party.aged and task.status is TaskStatus.UNSET
 
 
 def _position(process: Any) -> tuple[int, str]:

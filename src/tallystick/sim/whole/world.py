@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -195,8 +196,7 @@ class Whole:
             party.life.full = False
         if chance(faults.skew) and party.life is not None:
             party.life.skew += self.random.uniform(-60, 60)
-        if party is self.scheduler:
-            self._copies(party)
+        self._copies(party, faults.restore if party is self.scheduler else faults.aged)
 
     def _lies(self, party: Keeper) -> None:
         """One of its nodes lies for a while, and the other one is in order meanwhile."""
@@ -227,14 +227,16 @@ class Whole:
         """Coin for a few votes and reveals."""
         return int(self.random.uniform(0.5, 4.0) * _CALL)
 
-    def _copies(self, party: Keeper) -> None:
-        copy = self.folder / "copy"
-        if self.faults.restore and self.now % 20 == 0:
+    def _copies(self, party: Keeper, probability: float) -> None:
+        """A copy of the folder is made now and then, and takes its place."""
+        copy = self.folder / "copies" / party.name
+        if probability and self.now % 20 == 0:
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(party.home, copy)
-        if self._chance(self.faults.restore) and copy.exists():
+        if self._chance(probability) and copy.exists():
+            party.aged = True
+            party.lost |= _pledged(party.home) - _pledged(copy)
             party.crash(restore=copy)
-            self.promises.restored = True
 
     def _chance(self, probability: float) -> bool:
         return probability > 0 and self.random.random() < probability
@@ -328,6 +330,15 @@ def _programs() -> Any:
 
 def _wallet(number: int) -> Wallet:
     return Wallet(keccak(f"worker {number}".encode()))
+
+
+def _pledged(home: Path) -> set[TaskId]:
+    """The tasks whose votes' digests are in a worker's folder."""
+    found: set[TaskId] = set()
+    for file in home.rglob("votes.db"):
+        with closing(sqlite3.connect(file)) as db:
+            found |= {TaskId(task) for (task,) in db.execute("SELECT task FROM pledge")}
+    return found
 
 
 @contextmanager
