@@ -181,6 +181,8 @@ def test_what_failed_and_how_it_ended(mine: Replicate, words: str) -> None:
         ),
         ("modern", "COMPUTED", DONE, (AT_ONCE,)),
         ("modern", AT_ONCE, "COMPLETED", (DONE, "COMPLETING")),
+        ("modern", "COMPUTED", UNDONE, (AT_ONCE,)),
+        ("seed", "CONTRIBUTE_FAILED", "COMPUTED", ("WORKER_LOST", "RECOVERING")),
         ("modern", "REVEALED", "CONTRIBUTED", ("RECOVERING",)),
         ("modern", "COMPUTE_FAILED", "COMPUTED", ("WORKER_LOST",)),
         ("modern", "COMPLETED", "CREATED", None),
