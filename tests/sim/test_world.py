@@ -15,7 +15,7 @@ SEEDS = 20
 """Worlds a test: small enough that a broken one is named soon."""
 
 
-@pytest.mark.parametrize("first", range(0, 60, SEEDS))
+@pytest.mark.parametrize("first", range(0, 100, SEEDS))
 def test_random_worlds_keep_every_promise(first: int) -> None:
     """The seed and the story of a world that does not are in the failure."""
     for seed in range(first, first + SEEDS):
@@ -77,7 +77,7 @@ def test_worlds_that_hypothesis_makes_up_do_too(plan: Plan) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(1_000, 1_600, SEEDS))
+@pytest.mark.parametrize("first", range(1_000, 2_000, SEEDS))
 def test_many_more(first: int) -> None:
     for seed in range(first, first + SEEDS):
         replay(seed)
