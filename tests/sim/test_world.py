@@ -76,6 +76,13 @@ def test_worlds_that_hypothesis_makes_up_do_too(plan: Plan) -> None:
     live(plan)
 
 
+@pytest.mark.parametrize("seed", [202604, 203869, 204465])
+def test_what_a_crook_does_is_nobody_elses_mistake(seed: int) -> None:
+    """It opened a task before the scheduler could, after a reorg; and it asked for what a wrong
+    result would be paid."""
+    replay(seed)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(1_000, 2_000, SEEDS))
 def test_many_more(first: int) -> None:

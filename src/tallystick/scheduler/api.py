@@ -19,7 +19,7 @@ from tallystick.scheduler import recovery, story
 from tallystick.scheduler.asked import Cursor, Patience
 from tallystick.scheduler.desk import Desk
 from tallystick.scheduler.hanging import hang_up_of, spread
-from tallystick.scheduler.reports import placed, unplaced
+from tallystick.scheduler.reports import is_known, placed, unplaced
 from tallystick.scheduler.routing import NOTHING, TEXT, WORKER, Route, get, told
 from tallystick.scheduler.vitals import Vitals
 from tallystick.wire.authorization import SignatureBody
@@ -349,7 +349,7 @@ async def _update(
     had = pool.statuses_had(
         task, worker, lambda: story.statuses_of(desk.history(task_id), worker)
     )
-    if body.status in had:
+    if body.status in had and is_known(task, fact):
         return JSONResponse("PLEASE_WAIT", status_code=208)
     if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact):
         return JSONResponse("PLEASE_ABORT", status_code=202)

@@ -16,6 +16,7 @@ from tallystick.chain.records import ContributionState
 from tallystick.lifecycle.agenda import WorkerCommand, owed_by_worker
 from tallystick.lifecycle.facts import Aborted, Began, Failed, IllegalFact, Step, WorkerFact
 from tallystick.lifecycle.replicate import Replicate, Status
+from tallystick.lifecycle.task import Task, advance
 from tallystick.poco.values import TaskId
 
 if TYPE_CHECKING:
@@ -32,6 +33,21 @@ def unplaced(status: str) -> Response:
     if status == "ABORTED":
         return JSONResponse("PLEASE_WAIT", status_code=208)
     return JSONResponse("PLEASE_ABORT", status_code=202)
+
+
+def is_known(task: Task, fact: WorkerFact | None) -> bool:
+    """Whether a report of a status that the replicate has had says nothing new.
+
+    When the chain has taken back what an end or an upload rested on, the replicate has lost it
+    again, and its worker tells it a second time: that has to be placed, or the replicate has no
+    end here.
+    """
+    if fact is None or isinstance(fact, Began):
+        return True
+    try:
+        return advance(task, fact) == task
+    except IllegalFact:
+        return True
 
 
 async def placed(

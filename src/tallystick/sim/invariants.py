@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tallystick.lifecycle.agenda import UPLOAD_PERIOD, may_reopen
+from tallystick.lifecycle.agenda import UPLOAD_PERIOD, Initialize, may_reopen
 from tallystick.lifecycle.audit import waits
 from tallystick.lifecycle.facts import ConsensusReached
 from tallystick.lifecycle.replicate import OVER, Status
@@ -104,15 +104,30 @@ class Invariants:
                 yield f"{sent.call} was not refused"
 
     def _is_race(self, refusal: Refusal) -> bool:
-        """Sent before the chain took blocks back, or before others reached consensus."""
+        """Sent before the chain took blocks back, before others reached consensus, or before a
+        stranger opened the task, as anybody may."""
         sent = refusal.sent
         if self._world.chain.torn >= sent.at:
             return True
         action = sent.call.action
+        if isinstance(action, Initialize):
+            return self._was_opened(action.task, sent.at)
         if not isinstance(action, Contribute | Finish):
             return False
         reached = self._consensus.get(action.task, [])
         return any(when >= sent.at for when in reached)
+
+    def _was_opened(self, task: TaskId, since: Instant) -> bool:
+        """Whether a call of a stranger that opens it was mined since then."""
+        chain = self._world.chain
+        return any(
+            sent.call.attack
+            and isinstance(sent.call.action, Initialize)
+            and sent.call.action.task == task
+            for block, calls in zip(chain.blocks, chain.mined, strict=True)
+            if block.time >= since
+            for sent in calls
+        )
 
     def _money(self) -> Iterator[str]:
         """What is locked is what open tasks need; nothing is lost or made."""

@@ -57,8 +57,9 @@ class Opinions:
                 yield from self._decided(task, entry.fact)
         yield from self._held()
         for sent in world.chain.pool:
-            if isinstance(sent.call.action, Finalize) and sent.at == world.now:
-                yield from self._paid(sent.call.action.task)
+            action, honest = sent.call.action, not sent.call.attack
+            if honest and isinstance(action, Finalize) and sent.at == world.now:
+                yield from self._paid(action.task)
 
     def _decided(self, task: Task, fact: Fact) -> Iterator[str]:
         match fact:

@@ -60,7 +60,7 @@ class Sent:
     ready: int = 0
     """No block below this takes it."""
     at: int = 0
-    """The newest block when its nonce was first sent; a replacement says the same as the first."""
+    """The newest block when its nonce was first sent: a replacement is as old as the first."""
     match: Match | None = None
     """A purchase; the simulated requester signs nothing."""
 
