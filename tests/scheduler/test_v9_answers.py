@@ -16,6 +16,7 @@ from tallystick.lifecycle.facts import (
     Revealed,
     UploadRequested,
 )
+from tallystick.lifecycle.replicate import Status
 from tallystick.poco.values import Address, Digest, Hash, TaskId
 from tallystick.wire.scheduler import INSTANCE
 
@@ -400,3 +401,25 @@ async def test_before_the_first_block_nothing_is_decided(office: Office):
         await office.demand(headers),
     ):
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_an_end_that_the_chain_took_back_can_be_told_again(office: Office):
+    """Another end of the same task is mined later: what was told before it holds no more."""
+    headers, task, me = await computed(office)
+    engine = office.pool.engine
+
+    def ends(block: int) -> None:
+        engine.record(str(task), Contributed(me, VOTE, 2), ref(block, 1))
+        engine.record(str(task), ConsensusReached(VOTE, NOW + 600), ref(block, 2))
+        engine.record(str(task), Revealed(me, Digest(VOTE)), ref(block, 3))
+        engine.record(str(task), Finalized("/ipfs/result"), ref(block, 4))
+
+    ends(9)
+    assert (await office.report(headers, task, "COMPLETED"))[0] == 200
+    assert engine.states[str(task)].replicates[me].status is Status.COMPLETED
+    engine.roll_back(8)
+    ends(12)
+    assert engine.states[str(task)].replicates[me].status is Status.REVEALED
+    assert (await office.report(headers, task, "COMPLETED"))[0] == 200
+    assert engine.states[str(task)].replicates[me].status is Status.COMPLETED
+    assert await office.report(headers, task, "COMPLETED") == (208, "PLEASE_WAIT")
