@@ -410,7 +410,7 @@ async def test_an_end_that_the_chain_took_back_can_be_told_again(office: Office)
 
     def ends(block: int) -> None:
         engine.record(str(task), Contributed(me, VOTE, 2), ref(block, 1))
-        engine.record(str(task), ConsensusReached(VOTE, NOW + 600), ref(block, 2))
+        engine.record(str(task), ConsensusReached(VOTE, NOW + 600 + block), ref(block, 2))
         engine.record(str(task), Revealed(me, Digest(VOTE)), ref(block, 3))
         engine.record(str(task), Finalized("/ipfs/result"), ref(block, 4))
 
