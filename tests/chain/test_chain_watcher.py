@@ -115,6 +115,38 @@ async def test_a_reorg_takes_back_what_it_undoes(lab: Lab, lab_rpc: Rpc):
     assert story.rollbacks == [fork]
 
 
+async def test_what_replaces_a_block_while_it_is_read_is_told(
+    lab: Lab, lab_rpc: Rpc, monkeypatch: pytest.MonkeyPatch
+):
+    """The chain goes back after the look that found everything in order, and before the next
+    blocks are read: the block that was known last is another one now, and has a log."""
+    before = lab.call("evm_snapshot")
+    lab.ring(1)
+    cursor = Memory()
+    async with telling(lab_rpc, cursor=cursor) as story:
+        await story.until(lambda s: s.numbers == [1])
+    lab.mine(2)
+    usual, looks = lab_rpc.batch, 0
+
+    async def batch(requests):
+        nonlocal looks
+        answers = await usual(requests)
+        looks += 1
+        if looks == 1:
+            lab.call("evm_revert", before)
+            lab.ring(2)
+            lab.mine(2)
+        return answers
+
+    monkeypatch.setattr(lab_rpc, "batch", batch)
+    again = Story(lab_rpc, cursor=cursor)
+    again.told = list(story.told)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(again.run)
+        await again.until(lambda s: s.numbers == [2])
+        tasks.cancel_scope.cancel()
+
+
 async def test_confirmations_keep_a_reorg_from_being_noticed(lab: Lab, lab_rpc: Rpc):
     async with telling(lab_rpc, confirmations=3) as story:
         lab.ring(1)

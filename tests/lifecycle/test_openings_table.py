@@ -128,6 +128,16 @@ def test_nothing_stale_is_given() -> None:
     assert given(openings) is None, "it is no more"
 
 
+def test_the_others_stay_when_one_is_wanted_no_more() -> None:
+    bought = deal(9)
+    one, two = (task(number, of=bought) for number in (0, 1))
+    openings = index(one, two, task(3))
+    openings.tell(one.id, None)
+    assert openings.wants(two.id), "of the same deal"
+    openings.tell(two.id, None)
+    assert openings.task_for(ME, 0) == task(3), "of another deal that asks the same"
+
+
 def test_a_deal_that_is_told_again_keeps_its_turn() -> None:
     openings = index(task(1), task(2))
     openings.tell(task(1).id, task(1))

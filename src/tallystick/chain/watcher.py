@@ -238,6 +238,7 @@ class Watcher:
             raw, marks = await self._block(tip), [tip]
         else:
             raw, marks = await self._bearable_range(first, target, tip)
+        self._require_successor(marks[0])
         self._require_complete(raw, marks)
         logs = tuple(known for each in raw if (known := decode(each)) is not None)
         self._remember(marks)
@@ -282,6 +283,13 @@ class Watcher:
         }
         more = await self._rpc.batch(list(map(_header, sorted(doubtful))))
         return _stamped(raw, [*marks, *(read_head(_good(block)) for block in more)]), marks
+
+    def _require_successor(self, first: Head) -> None:
+        """Raises Unavailable when the first block that was read does not follow the newest one
+        that we know: the chain went back after we had looked, and what replaced our block may
+        have logs."""
+        if self._known and first.parent != self._known[-1][1]:
+            raise Unavailable("the chain changed before it was read")
 
     def _require_complete(self, raw: list[RawLog], marks: list[Head]) -> None:
         """Raises Unavailable when a block lacks logs that its header says it may have: the node
@@ -340,10 +348,10 @@ def _header(number: int | str) -> Request:
 
 
 def _sample(first: int, last: int) -> list[int]:
-    """The `_DENSE` blocks up to `last`, and ever fewer before them."""
+    """`first`, the `_DENSE` blocks up to `last`, and ever fewer between them."""
     near = range(max(first, last - _DENSE + 1), last + 1)
     far = (last - _DENSE * 2**n for n in range((last - first + 1).bit_length()))
-    return sorted({*near, *(number for number in far if number >= first)})
+    return sorted({first, *near, *(number for number in far if number >= first)})
 
 
 def _good(answer: Any) -> Any:

@@ -99,8 +99,6 @@ class Openings:
         self._wanting: dict[DealId, _Bag] = {}
         self._kinds: dict[Needs, dict[DealId, _Bag]] = {}
         """The bags by what they ask, those of each kind in the order of their turns."""
-        self._late: dict[DealId, _Bag] = {}
-        """Bags for which time ran out."""
         self._active: dict[Needs, int] = {}
         """How many tasks of a kind may be contributed to, wanting somebody or not."""
         self._holds: dict[Address, _Hold] = {}
@@ -197,7 +195,7 @@ class Openings:
             elif (found := _of_bag(bag, applicant, found)) and not found[0]:
                 break
         for deal in late:
-            self._late[deal] = bags.pop(deal)
+            del bags[deal]
         return found
 
     def _place(self, before: Task | None, after: Task | None) -> None:
@@ -225,7 +223,6 @@ class Openings:
 
     def _drop(self, deal: DealId, needs: Needs) -> None:
         del self._wanting[deal]
-        self._late.pop(deal, None)
         bags = self._kinds.get(needs, {})
         bags.pop(deal, None)
         if not bags:
