@@ -70,7 +70,7 @@ def test_killed_at_every_act_the_end_is_the_same(name: str) -> None:
 def test_worlds_that_broke_a_promise_once_keep_it_now(seed: int) -> None:
     """The first two, and 9 and 64 below, dropped a worker's last report when the scheduler's
     node was behind; in the third the chain went back while it was read, and the opening of a
-    task was never heard of; in the last one a worker heard nothing of a task until it was over."""
+    task was never heard of; in the last a worker heard nothing of a task until it was over."""
     replay(seed)
 
 
