@@ -117,6 +117,11 @@ async def test_a_foreign_transaction_closes_the_gate_until_it_is_cleared(
     deposit = worker.trade.calls.withdraw(1)
     chain.transact(worker.me, deposit.to, deposit.data)
     await sender._look_after()
+    assert gate.closed() is None, "one node's word for one moment is not enough"
+    with anyio.fail_after(30):
+        while gate.closed() is None:
+            await anyio.sleep(0.02)
+            await sender._look_after()
     nonce = int(chain.rpc("eth_getTransactionCount", str(worker.me), "latest"), 16) - 1
     reason = gate.closed()
     assert reason is not None
