@@ -83,6 +83,8 @@ class Machine:
     """How many replicates it takes on at a time."""
     at_once: bool = False
     """Whether it contributes and finalizes at once where one vote decides."""
+    classic: bool = False
+    """Of whole worlds: it can vote from the start only, as workers did before audits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tallystick.lifecycle.agenda import Finalize
@@ -13,7 +13,7 @@ from tallystick.lifecycle.replicate import Replicate, Status
 from tallystick.lifecycle.task import Task, TaskStatus
 from tallystick.poco.values import Address, Hash, Instant, TaskId
 from tallystick.sim.agreement import said
-from tallystick.sim.odds import Character, Nature
+from tallystick.sim.odds import Character, Machine, Nature, Plan
 
 if TYPE_CHECKING:
     from tallystick.sim.world import World
@@ -26,51 +26,47 @@ WAITING = (Status.COMPUTED, Status.CHECKED, Status.PUBLISHED)
 GONE = (Status.FAILED, Status.ABORTED)
 _TOGETHER = (Character.CONSPIRATOR, Character.COPYCAT)
 """Who may say the same wrong thing as somebody else."""
+_HONEST = (
+    *(Character.HONEST, Character.SILENT, Character.SHY),
+    *(Character.DAWDLER, Character.CROOK),
+)
 
 
-class Opinions:
-    """Watches what the scheduler of a world makes of second opinions."""
+class Verdicts:
+    """Whether each thing that a scheduler decides about second opinions is in order."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._read = 0
-        self._seen: object = None
+    def __init__(
+        self,
+        plan: Plan,
+        who: Callable[[Address], tuple[str, Machine]],
+        nature: Callable[[Task], Nature],
+    ) -> None:
+        """`who`: a worker's name, and its machine."""
+        self._who, self._nature = who, nature
         self._found: dict[tuple[TaskId, Address], bool] = {}
-        machines = world.plan.machines
-        self._held_up: Counter[TaskId] = Counter()
-        """For how many seconds a right result waits, and nobody who has it may vote."""
-        self._plot = sum(m.character in _TOGETHER for m in machines) > 1
+        self._plot = sum(m.character in _TOGETHER for m in plan.machines) > 1
 
-    def complaints(self) -> Iterator[str]:
-        """What is wrong with what was decided in this second."""
-        world = self._world
-        if not world.plan.audit:
-            return
-        memory = world.scheduler.memory
-        if memory is not self._seen:  # a restore: what it knew is told again
-            self._seen, self._read = memory, len(memory.entries)
-            self._found = {}
-        fresh = memory.entries[self._read :]
-        self._read = len(memory.entries)
-        for entry in fresh:
-            if task := world.scheduler.task(TaskId(entry.stream)):
-                yield from self._decided(task, entry.fact)
-        yield from self._held()
-        for sent in world.chain.pool:
-            action, honest = sent.call.action, not sent.call.attack
-            if honest and isinstance(action, Finalize) and sent.at == world.now:
-                yield from self._paid(action.task)
+    def forget(self) -> None:
+        """The scheduler was set back: what it knew is told again."""
+        self._found = {}
 
-    def _decided(self, task: Task, fact: Fact) -> Iterator[str]:
+    def of(self, task: Task, fact: Fact, now: Instant) -> Iterator[str]:
+        """What is wrong with what was just decided."""
         match fact:
             case Authorized(worker=worker):
-                yield from self._allowed(task, task.replicates[worker])
+                yield from self._allowed(task, task.replicates[worker], now)
             case Audited(worker=worker, agreed=agreed, counts=counts):
                 yield from self._judged(task, task.replicates[worker], agreed, counts)
             case _:
                 return
 
-    def _allowed(self, task: Task, who: Replicate) -> Iterator[str]:
+    def of_payment(self, task: Task) -> Iterator[str]:
+        """What is known to be wrong is not finalized."""
+        for who in task.winners:
+            if who.agreed is False:
+                yield f"{self._name(who)} was found wrong on {task.id}, and is to be paid"
+
+    def _allowed(self, task: Task, who: Replicate, now: Instant) -> Iterator[str]:
         """Who is to be compared votes after that, or when there is no time for it."""
         name, terms, trusted = self._name(who), who.scrutiny, _trusted(task)
         if terms is None or (terms.audit is Audit.NO and not terms.audits):
@@ -81,30 +77,62 @@ class Opinions:
             yield f"{name} says otherwise than an auditor on {task.id}, and may vote"
         elif terms.audit is not Audit.NO and who.agreed is None:
             deal = task.deal
-            urgent = self._world.now + headroom(deal) + deal.time_unit // 2
+            urgent = now + headroom(deal) + deal.time_unit // 2
             if urgent < deal.contribution_deadline and _given(task) < OPINIONS:
                 yield f"{name} may vote on {task.id} before anybody has compared its result"
 
     def _judged(self, task: Task, who: Replicate, agreed: bool, counts: bool) -> Iterator[str]:
         """A result is judged once; an honest one is not found wrong, and only who did not
         know that somebody would look gains anything by it."""
-        world, key = self._world, (task.id, who.worker)
+        key = (task.id, who.worker)
         name, before = self._name(who), self._found.get(key)
         self._found[key] = agreed
         if before is not None and before <= agreed:
             yield f"{name} was judged twice for {task.id}"
         if agreed and counts and who.scrutiny and who.scrutiny.audit is Audit.NO:
             yield f"{name} is believed more for a second opinion on {task.id}"
-        sound = world.nature(task) is not Nature.ERRATIC and not self._plot
-        honest = world.workers[who.worker].machine.character in (
-            *(Character.HONEST, Character.SILENT, Character.SHY),
-            *(Character.DAWDLER, Character.CROOK),
-        )
-        if not agreed and sound and honest:
+        sound = self._nature(task) is not Nature.ERRATIC and not self._plot
+        character = self._who(who.worker)[1].character
+        if not agreed and sound and character in _HONEST:
             yield f"{name} is honest and was found wrong on {task.id}"
-        liar = world.workers[who.worker].machine.character is Character.LIAR
-        if agreed and sound and liar:
+        if agreed and sound and character is Character.LIAR:
             yield f"{name} lies and was found right on {task.id}"
+
+    def _name(self, who: Replicate) -> str:
+        return self._who(who.worker)[0]
+
+
+class Opinions:
+    """Watches what the scheduler of a world makes of second opinions."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._read = 0
+        self._seen: object = None
+        self._verdicts = Verdicts(world.plan, self._who, world.nature)
+        self._held_up: Counter[TaskId] = Counter()
+        """For how many seconds a right result waits, and nobody who has it may vote."""
+
+    def complaints(self) -> Iterator[str]:
+        """What is wrong with what was decided in this second."""
+        world = self._world
+        if not world.plan.audit:
+            return
+        memory = world.scheduler.memory
+        if memory is not self._seen:  # a restore: what it knew is told again
+            self._seen, self._read = memory, len(memory.entries)
+            self._verdicts.forget()
+        fresh = memory.entries[self._read :]
+        self._read = len(memory.entries)
+        for entry in fresh:
+            if task := world.scheduler.task(TaskId(entry.stream)):
+                yield from self._verdicts.of(task, entry.fact, world.now)
+        yield from self._held()
+        for sent in world.chain.pool:
+            action, honest = sent.call.action, not sent.call.attack
+            if honest and isinstance(action, Finalize) and sent.at == world.now:
+                task = world.scheduler.task(action.task)
+                yield from self._verdicts.of_payment(task) if task else ()
 
     def _held(self) -> Iterator[str]:
         """Somebody whose result was found right is let vote."""
@@ -113,24 +141,18 @@ class Opinions:
         if not (world.scheduler.up and world.scheduler.is_at_head_of(world.chain.blocks)):
             return
         for task in world.scheduler.tasks:
-            ready = set(_held_up(task, world.now))
+            ready = set(held_up(task, world.now))
             if ready:
                 self._held_up[task.id] = before[task.id] + bool(ready & world.asked)
             if self._held_up[task.id] > LET_VOTE:
                 yield f"somebody is right on {task.id}, and nobody may vote"
 
-    def _paid(self, task_id: TaskId) -> Iterator[str]:
-        """What is known to be wrong is not finalized."""
-        task = self._world.scheduler.task(task_id)
-        for who in task.winners if task else ():
-            if who.agreed is False:
-                yield f"{self._name(who)} was found wrong on {task_id}, and is to be paid"
-
-    def _name(self, who: Replicate) -> str:
-        return self._world.workers[who.worker].name
+    def _who(self, worker: Address) -> tuple[str, Machine]:
+        known = self._world.workers[worker]
+        return known.name, known.machine
 
 
-def _held_up(task: Task, now: Instant) -> Iterator[Address]:
+def held_up(task: Task, now: Instant) -> Iterator[Address]:
     """Who is known to be right and waits, while nobody may vote for the same."""
     until = task.deal.contribution_deadline - headroom(task.deal)
     if task.status is not TaskStatus.ACTIVE or now >= until:

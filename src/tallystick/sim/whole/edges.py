@@ -24,7 +24,7 @@ from tallystick.sim.whole.life import Life
 from tallystick.storage.cid import cid_v0
 from tallystick.wire.authorization import WorkerpoolAuthorization
 from tallystick.wire.results import ResultsClient, SignMessage
-from tallystick.wire.scheduler import SchedulerClient
+from tallystick.wire.scheduler import SchedulerClient, WorkerModel
 
 if TYPE_CHECKING:
     from tallystick.sim.whole.node import Node
@@ -121,6 +121,14 @@ class Caller(SchedulerClient):
         self._deliver, self._weather = deliver, weather
         self.mute = False
         """Whether reports are kept back: a silent worker."""
+        self.classic = False
+        """Whether it cannot hand in a digest before it may vote."""
+
+    async def register(self, model: WorkerModel, *, takeover: bool = False) -> None:
+        """Tell what it can do."""
+        if self.classic:
+            model = model.model_copy(update={"digest_first": False})
+        await super().register(model, takeover=takeover)
 
     async def _login(self) -> str:
         return "token"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from tallystick.sim.odds import Character, Machine, Nature, Plan, Purchase
@@ -46,6 +46,8 @@ class Faults:
     """Per fetch: the registry does not answer."""
     restore: float = 0.0
     """Of the scheduler: it is set back to a copy of its folder."""
+    replaced: float = 0.0
+    """Of the scheduler: a new one takes its place, which knows nothing."""
     aged: float = 0.0
     """Of a worker: it is set back to a copy of its folder."""
     lies: float = 0.0
@@ -65,11 +67,18 @@ class WholePlan:
     """Party, its life counted from 1, and the point of that life at which it is killed."""
     reads: bool = True
     """Whether questions count as points."""
+    audit_trust: int = 100
+    """Where the pool audits: up to what doubt it believes a worker alone, 1 in so many. At 5 it
+    believes strangers."""
 
 
 _NATURES = (*(Nature.WORKS,) * 8, Nature.CRASHES, Nature.ERRATIC)
 _CHARACTERS = (*(Character.HONEST,) * 7, Character.LIAR, Character.CONSPIRATOR)
 _RARE = (Character.SILENT, Character.SHY)
+_AUDITS = (*(0.0,) * 7, 0.5, 1.0, 1.0)
+_REPLACED = (*(0.0,) * 9, 0.01)
+_CLASSIC = 0.2
+"""Of workers, where the pool audits."""
 
 
 def random_whole(seed: int) -> WholePlan:
@@ -85,9 +94,27 @@ def random_whole(seed: int) -> WholePlan:
         natures=tuple(random.choice(_NATURES) for _ in range(sum(lots))),
     )
     machines = tuple(_machine(random) for _ in range(random.randint(2, 4)))
-    return WholePlan(
-        plan=Plan(seed=seed, purchases=(purchase,), machines=machines), faults=_faults(random)
-    )
+    plan = Plan(seed=seed, purchases=(purchase,), machines=machines)
+    # What came later has dice of its own: in most worlds all else is as it was.
+    world = WholePlan(plan=plan, faults=_faults(random))
+    return _audited(_replaced(world, Random(f"successors {seed}")), Random(f"belief {seed}"))
+
+
+def _audited(world: WholePlan, random: Random) -> WholePlan:
+    """The same world, or one whose pool audits, with a machine of its own or without."""
+    share, own, trust = random.choice(_AUDITS), random.choice((0, 1)), random.choice((5, 100))
+    if not share:
+        return world
+    machines = [replace(m, classic=random.random() < _CLASSIC) for m in world.plan.machines]
+    for n in range(own):
+        machines[n] = replace(machines[n], character=Character.HONEST, classic=False)
+    plan = replace(world.plan, audit=share, auditors=own, machines=tuple(machines))
+    return replace(world, plan=plan, audit_trust=trust)
+
+
+def _replaced(world: WholePlan, random: Random) -> WholePlan:
+    """The same world, or one whose scheduler may be replaced."""
+    return replace(world, faults=replace(world.faults, replaced=random.choice(_REPLACED)))
 
 
 def _machine(random: Random) -> Machine:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import anyio
 from anyio.abc import TaskGroup
-from fastapi import Request, Response
+from fastapi import Response
 from pydantic import ValidationError
 
 from tallystick.chain.abi import topic
@@ -28,7 +28,7 @@ from tallystick.engine.clock import ChainClock
 from tallystick.engine.engine import Engine
 from tallystick.engine.errors import Unavailable
 from tallystick.engine.journal import Journal
-from tallystick.lifecycle.agenda import Do
+from tallystick.lifecycle.agenda import Do, PoolCommand
 from tallystick.lifecycle.facts import Fact, Step
 from tallystick.poco.orders import Domain
 from tallystick.poco.values import ZERO_ADDRESS, Address, TaskId
@@ -45,8 +45,10 @@ from tallystick.scheduler.story import tell
 from tallystick.scheduler.uploads import Uploads
 from tallystick.sim.market import DOMAIN, POOL
 from tallystick.sim.odds import Character
+from tallystick.sim.whole.audits import Terms
 from tallystick.sim.whole.edges import Caller, Letter, Line, Machine, Reply, Store, Weather
 from tallystick.sim.whole.life import LIFE, Life
+from tallystick.sim.whole.requests import request_of
 from tallystick.wire.scheduler import ChainConfig, PublicConfig, StatusUpdate, WorkerModel
 from tallystick.worker.compute import Computer
 from tallystick.worker.config import WorkerConfig
@@ -186,8 +188,12 @@ class WorkerProcess:
 class SchedulerProcess:
     """One life of a scheduler."""
 
-    def __init__(self, around: Around) -> None:
+    def __init__(
+        self, around: Around, terms: Terms, begins: Callable[[PoolCommand], None]
+    ) -> None:
+        """`begins` receives all that it is about to do."""
         self.around, self.me = around, around.wallet.address
+        self._begins = begins
         around.home.mkdir(parents=True, exist_ok=True)
         rpc = Line(around.life, around.nodes, around.weather)
         self.hub = hub_on(rpc)
@@ -200,9 +206,9 @@ class SchedulerProcess:
             chain_id=CHAIN_ID,
             heads=self.heads,
         )
-        steps = PoolSteps(self.hub, self.sender, self.clock)
+        self.steps = PoolSteps(self.hub, self.sender, self.clock)
         self.engine: PoolEngine = Engine(
-            journal=self.journal, rules=PoolRules(self.clock), perform=steps.perform
+            journal=self.journal, rules=PoolRules(self.clock), perform=self._perform
         )
         self.engine.listen(lambda entry: around.told(entry.fact))
         self.follower = self._follower(rpc)
@@ -215,8 +221,15 @@ class SchedulerProcess:
             history=self.journal.read(),
         )
         self.pool.giving.unstaked = True
+        self.pool.audits._draw = terms.random.random
+        self.pool.audits.open(self.journal, terms.policy, terms.auditors)
+        self.steps.authorize = self.pool.authorize
         self.desk = self._desk()
         self._serving: TaskGroup | None = None
+
+    async def _perform(self, command: PoolCommand) -> Fact | None:
+        self._begins(command)
+        return await self.steps.perform(command)
 
     def _follower(self, rpc: Line) -> Follower:
         watcher = Watcher(
@@ -340,7 +353,7 @@ class SchedulerProcess:
     async def _route(self, letter: Letter, gone: anyio.Event) -> Response:
         """The shipped handlers, with what FastAPI would have read for them."""
         desk, me, params = self.desk, letter.sender, letter.params
-        request = _request(letter, desk, gone)
+        request = request_of(letter, desk, gone)
         if letter.path == "/workers/register":
             body = WorkerModel.model_validate_json(letter.content)
             takeover = bool(params.get("takeover"))
@@ -374,20 +387,3 @@ class SchedulerProcess:
 def _close(*files: Any) -> None:
     for each in files:
         each._db.close()
-
-
-def _request(letter: Letter, desk: Any, gone: anyio.Event) -> Request:
-    async def receive() -> dict[str, str]:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    return cast(
-        "Request",
-        SimpleNamespace(
-            headers={"x-tallystick-instance": letter.instance},
-            app=SimpleNamespace(state=SimpleNamespace(desk=desk)),
-            url=SimpleNamespace(path=letter.path),
-            client=None,
-            receive=receive,
-        ),
-    )

@@ -19,6 +19,7 @@ from tallystick.sim.odds import Character, Machine
 from tallystick.sim.whole.blocks import gas_of
 
 if TYPE_CHECKING:
+    from tallystick.sim.whole.audits import Opinions
     from tallystick.sim.whole.blocks import Blocks, Refusal, Sent
     from tallystick.sim.whole.keeper import Keeper
 
@@ -36,6 +37,7 @@ class Watched(Protocol):
     blocks: Blocks
     scheduler: Keeper
     specs: dict[Address, Machine]
+    opinions: Opinions
     begin: int
     """The chain's time at the first second."""
     dear_until: int
@@ -113,6 +115,7 @@ class Promises:
             yield from self._poor()
             for party in self._world.parties:
                 yield from self._disagreements(party)
+        yield from self._world.opinions.complaints()
 
     def _refusals(self) -> Iterator[str]:
         fresh = self._world.blocks.refusals[self._refused :]

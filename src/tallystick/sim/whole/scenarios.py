@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 from tallystick.poco.ledger import ChainStatus
 from tallystick.sim.agreement import Broken
+from tallystick.sim.odds import Plan
 from tallystick.sim.voyage import Fate
 from tallystick.sim.whole.faults import Faults, WholePlan, random_whole
 from tallystick.sim.whole.world import Whole, live
@@ -38,10 +39,12 @@ def smallest(seed: int, *, tries: int = 40) -> tuple[WholePlan, str]:
 def _smaller(plan: WholePlan) -> list[WholePlan]:
     machines = plan.plan.machines
     fewer = [
-        replace(plan, plan=replace(plan.plan, machines=machines[:n] + machines[n + 1 :]))
+        replace(plan, plan=_without(plan.plan, n))
         for n in range(len(machines))
         if len(machines) > 1
     ]
+    if plan.plan.audit:
+        fewer.append(replace(plan, plan=replace(plan.plan, audit=0.0, auditors=0)))
     calm = Faults()
     milder = [
         replace(plan, faults=replace(plan.faults, **{each.name: getattr(calm, each.name)}))
@@ -49,6 +52,15 @@ def _smaller(plan: WholePlan) -> list[WholePlan]:
         if getattr(plan.faults, each.name) != getattr(calm, each.name)
     ]
     return fewer + milder
+
+
+def _without(plan: Plan, n: int) -> Plan:
+    """The same with one machine less; others' auditors stay auditors."""
+    return replace(
+        plan,
+        machines=plan.machines[:n] + plan.machines[n + 1 :],
+        auditors=plan.auditors - (n < plan.auditors),
+    )
 
 
 def _fate(plan: WholePlan) -> Fate:

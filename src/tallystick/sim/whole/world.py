@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +18,7 @@ from eth_hash.auto import keccak
 
 from tallystick.chain.wallet import Wallet
 from tallystick.engine.errors import Unavailable
+from tallystick.lifecycle.evidence import Policy
 from tallystick.poco.escrow import Emit
 from tallystick.poco.ledger import ChainStatus, Ledger
 from tallystick.poco.values import TaskId, Wei
@@ -29,7 +28,9 @@ from tallystick.sim.agreement import Broken
 from tallystick.sim.odds import Character, Nature
 from tallystick.sim.odds import Machine as Spec
 from tallystick.sim.whole import loop
+from tallystick.sim.whole.audits import Opinions, Terms
 from tallystick.sim.whole.blocks import GWEI, Blocks
+from tallystick.sim.whole.copies import Copies
 from tallystick.sim.whole.edges import Caller, Letter, Machine, Reply, Weather
 from tallystick.sim.whole.faults import Faults, WholePlan
 from tallystick.sim.whole.keeper import Keeper
@@ -84,11 +85,16 @@ class Whole:
             self.workers[f"worker {n}"].address: machine
             for n, machine in enumerate(plan.plan.machines, start=1)
         }
+        self.copies = Copies(folder, self._chance)
         self.lies: list[Lie] = []
         """All that were told, whether they made a difference or not."""
         for party in self.workers.values():
             if self._chance(self.faults.poor):
                 self.blocks.purses[party.address] = self._little()
+        audit, own = plan.plan.audit, list(self.specs)[: plan.plan.auditors]
+        policy = Policy(audit, plan.audit_trust) if audit else None
+        self.terms = Terms(policy, tuple(own), Random(f"draws {plan.plan.seed}"))
+        self.opinions = Opinions(self)
         self.promises = Promises(self)
 
     @property
@@ -196,7 +202,10 @@ class Whole:
             party.life.full = False
         if chance(faults.skew) and party.life is not None:
             party.life.skew += self.random.uniform(-60, 60)
-        self._copies(party, faults.restore if party is self.scheduler else faults.aged)
+        own = party is self.scheduler
+        self.copies.fate(party, faults.restore if own else faults.aged, self.now)
+        if own and chance(faults.replaced):
+            self.copies.replace(party)
 
     def _lies(self, party: Keeper) -> None:
         """One of its nodes lies for a while, and the other one is in order meanwhile."""
@@ -226,17 +235,6 @@ class Whole:
     def _little(self) -> Wei:
         """Coin for a few votes and reveals."""
         return int(self.random.uniform(0.5, 4.0) * _CALL)
-
-    def _copies(self, party: Keeper, probability: float) -> None:
-        """A copy of the folder is made now and then, and takes its place."""
-        copy = self.folder / "copies" / party.name
-        if probability and self.now % 20 == 0:
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(party.home, copy)
-        if self._chance(probability) and copy.exists():
-            party.aged = True
-            party.lost |= _pledged(party.home) - _pledged(copy)
-            party.crash(restore=copy)
 
     def _chance(self, probability: float) -> bool:
         return probability > 0 and self.random.random() < probability
@@ -295,7 +293,10 @@ class Whole:
         )
 
     def _scheduler(self, keeper: Keeper, life: Life) -> Any:
-        return _programs().SchedulerProcess(self._around(keeper, life))
+        around = self._around(keeper, life)
+        process = _programs().SchedulerProcess(around, self.terms, self.opinions.begins)
+        self.opinions.attend(process)
+        return process
 
     def _worker(self, spec: Spec, keeper: Keeper, life: Life) -> Any:
         (keeper.home / "images").mkdir(parents=True, exist_ok=True)
@@ -311,7 +312,7 @@ class Whole:
         machine = Machine(life, me, spec.character, self.nature, weather.random)
         machine.flake = self.faults.flake
         caller = Caller(life, me, str(me), self._deliver, weather)
-        caller.mute = spec.character is Character.SILENT
+        caller.mute, caller.classic = spec.character is Character.SILENT, spec.classic
         around = self._around(keeper, life)
         return _programs().WorkerProcess(around, machine, caller, config)
 
@@ -330,15 +331,6 @@ def _programs() -> Any:
 
 def _wallet(number: int) -> Wallet:
     return Wallet(keccak(f"worker {number}".encode()))
-
-
-def _pledged(home: Path) -> set[TaskId]:
-    """The tasks whose votes' digests are in a worker's folder."""
-    found: set[TaskId] = set()
-    for file in home.rglob("votes.db"):
-        with closing(sqlite3.connect(file)) as db:
-            found |= {TaskId(task) for (task,) in db.execute("SELECT task FROM pledge")}
-    return found
 
 
 @contextmanager
