@@ -19,6 +19,7 @@ from tallystick.scheduler.deals import births
 from tallystick.sim.agreement import Broken
 from tallystick.sim.odds import Character, Machine, Plan, Purchase
 from tallystick.sim.whole import parties
+from tallystick.sim.whole.crashes import LIVES, course, killed, singles
 from tallystick.sim.whole.faults import Faults, WholePlan
 from tallystick.sim.whole.world import Whole, live
 
@@ -169,3 +170,28 @@ def test_a_new_scheduler_that_reads_no_old_deals_is_seen(
     monkeypatch.setattr(parties, "births", blind)
     with pytest.raises(Broken, match=r"has not ended|still waits for"):
         live(replaced())
+
+
+def test_the_audited_life_is_one() -> None:
+    """Its worker is compared with the auditor, is found right, and alone is paid."""
+    world = live(LIVES["audited"])
+    assert statuses(world) == [ChainStatus.COMPLETED]
+    assert {each.worker for each in found(world, agreed=True)} == {
+        world.workers["worker 2"].address
+    }
+    assert voters(world) == {"worker 2"}
+
+
+@pytest.mark.parametrize("party", ["worker 1", "worker 2", "scheduler"])
+def test_killed_at_some_acts_of_an_audited_life_the_end_is_the_same(party: str) -> None:
+    found = course(LIVES["audited"])
+    for at in range(5, found.points[party], 14):
+        assert killed(LIVES["audited"], found.ends, (party, 1, at)) == ""
+
+
+@pytest.mark.long
+def test_killed_at_every_act_of_an_audited_life_the_end_is_the_same() -> None:
+    found = course(LIVES["audited"])
+    assert sum(found.points.values()) > 120
+    for kill in singles(found):
+        assert killed(LIVES["audited"], found.ends, kill) == ""

@@ -24,9 +24,17 @@ _PRICE: Final = 10_000_000_007
 _KNOWN, _NEW = Machine(score=15), Machine()
 
 
-def _life(*machines: Machine, trust: int = 1, nature: Nature = Nature.WORKS) -> WholePlan:
+def _life(
+    *machines: Machine, trust: int = 1, nature: Nature = Nature.WORKS, auditors: int = 0
+) -> WholePlan:
     purchase = Purchase(at=1, time_unit=24, trust=trust, price=_PRICE, natures=(nature,))
-    plan = Plan(seed=1, purchases=(purchase,), machines=machines)
+    plan = Plan(
+        seed=1,
+        purchases=(purchase,),
+        machines=machines,
+        audit=1.0 if auditors else 0.0,
+        auditors=auditors,
+    )
     return WholePlan(plan=plan, faults=Faults(outage=3.0, latency=0), reads=False)
 
 
@@ -37,6 +45,7 @@ LIVES: Final[Mapping[str, WholePlan]] = {
     ),
     "contribute and finalize": _life(replace(_NEW, at_once=True)),
     "reopen": _life(replace(_NEW, character=Character.SHY), _NEW, trust=1),
+    "audited": _life(_NEW, _NEW, auditors=1),
     "claim": _life(_NEW, _NEW, trust=3, nature=Nature.ERRATIC),
 }
 """Complete lives of a task, in which nothing happens but what is listed."""
