@@ -22,6 +22,7 @@ from tallystick.sim.whole import parties
 from tallystick.sim.whole.crashes import LIVES, course, killed, singles
 from tallystick.sim.whole.faults import Faults, WholePlan
 from tallystick.sim.whole.world import Whole, live
+from tallystick.worker.owed import Owed
 
 OWN, HONEST = Machine(slots=1), Machine(slots=2)
 LIAR = replace(HONEST, character=Character.LIAR)
@@ -154,6 +155,39 @@ def test_a_new_scheduler_with_an_empty_folder_finds_its_deals_on_the_chain() -> 
     told = world.story()
     assert told.index("is replaced: the new one knows nothing") < told.index(" Finalized(")
     assert statuses(world) == [ChainStatus.COMPLETED] * 4
+
+
+@pytest.fixture
+def replaced_at(monkeypatch: pytest.MonkeyPatch):
+    """A new scheduler at one second, while workers wait for what an audit says."""
+
+    def choose(second: int) -> None:
+        was = Whole._second
+
+        async def pass_one(self: Whole) -> None:
+            await was(self)
+            if self.now == second:
+                self.copies.replace(self.scheduler)
+
+        monkeypatch.setattr(Whole, "_second", pass_one)
+
+    return choose
+
+
+def test_a_new_scheduler_is_told_what_workers_have_handed_in(replaced_at) -> None:
+    replaced_at(8)
+    world = live(pool(HONEST, HONEST, own=0, tasks=1))
+    assert "is replaced" in world.story()
+    assert statuses(world) == [ChainStatus.COMPLETED]
+
+
+def test_a_worker_that_does_not_tell_a_new_scheduler_is_seen(
+    replaced_at, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Owed, "meet", lambda self, scheduler, tasks: False)
+    replaced_at(8)
+    with pytest.raises(Broken, match=r"waits with a result of 0x.* that nobody knows of"):
+        live(pool(HONEST, HONEST, own=0, tasks=1))
 
 
 def test_a_new_scheduler_that_reads_no_old_deals_is_seen(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from tallystick.engine.journal import Entry, Journal
 from tallystick.lifecycle.facts import Fact
 
 TOLD = "told the scheduler up to"
+MET = "last heard of the scheduler called"
 
 
 @dataclass(slots=True)
@@ -27,16 +28,37 @@ class Owed:
         A message that is lost costs that one: what was told before it is not told again, or a
         long story would never come to its end over a bad line.
         """
-        if self._read < 0:
-            self._read = int(self.journal.noted(TOLD) or 0)
-        fresh = list(self.journal.read(self._read))
-        self.left += fresh
-        self._read = max([self._read, *(entry.seq for entry in fresh)])
+        self._look()
         try:
             for entry in list(self.left):
                 if await one(entry):
                     self.left.remove(entry)
         finally:
-            settled = min([self._read, *(entry.seq - 1 for entry in self.left)])
-            if str(settled) != self.journal.noted(TOLD):
-                self.journal.note(TOLD, str(settled))
+            self._settle()
+
+    def meet(self, scheduler: str, open_tasks: Iterable[str]) -> bool:
+        """Whether another process than before is the scheduler now. It may be one that was set
+        back, or a new one that knows nothing of us: all about `open_tasks` is told again."""
+        if scheduler == (met := self.journal.noted(MET)):
+            return False
+        if met is not None:
+            self._look()
+            again = [e for stream in open_tasks for e in self.journal.read(stream=stream)]
+            known = {entry.seq for entry in self.left}
+            self.left += [e for e in again if e.seq <= self._read and e.seq not in known]
+            self.left.sort(key=lambda entry: entry.seq)
+            self._settle()
+        self.journal.note(MET, scheduler)
+        return met is not None
+
+    def _look(self) -> None:
+        if self._read < 0:
+            self._read = int(self.journal.noted(TOLD) or 0)
+        fresh = list(self.journal.read(self._read))
+        self.left += fresh
+        self._read = max([self._read, *(entry.seq for entry in fresh)])
+
+    def _settle(self) -> None:
+        settled = min([self._read, *(entry.seq - 1 for entry in self.left)])
+        if str(settled) != self.journal.noted(TOLD):
+            self.journal.note(TOLD, str(settled))

@@ -233,6 +233,9 @@ class Session:
             await self._hear(news)
         # Only now: what could not be taken up, for want of a node, is heard again.
         self._heard, self._feed = feed.next, feed.of
+        states = self.engine.states.items()
+        if self.owed.meet(feed.of, [s for s, task in states if not task.status.over]):
+            self.changes.beat()
 
     async def _hear(self, news: PoolNews) -> None:
         stream, permission = str((news.authorization or news).chain_task_id), news.authorization

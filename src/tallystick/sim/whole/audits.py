@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
+
 from tallystick.engine.journal import Entry
 from tallystick.lifecycle.agenda import Finalize, PoolCommand
+from tallystick.lifecycle.audit import waits
 from tallystick.lifecycle.evidence import Policy
 from tallystick.lifecycle.facts import Assigned, Audited, Authorized, Fact
 from tallystick.lifecycle.task import Task
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 LET_VOTE = 40
 """Seconds in which a scheduler that is not hindered lets somebody vote who is right."""
+KNOWS = 60
+"""Seconds in which it knows what a worker, which is not hindered either, has handed in."""
 SETTLED = 30
 """Seconds in which a scheduler knows the workers again when something has hindered them."""
 
@@ -66,6 +71,7 @@ class Opinions:
         """Who was found wrong, as far as this scheduler has it in its journal."""
         self._found: list[str] = []
         self._held: Counter[TaskId] = Counter()
+        self._untold: Counter[tuple[TaskId, Address]] = Counter()
 
     def attend(self, process: Any) -> None:
         """A scheduler starts: what it knows is in its journal."""
@@ -108,8 +114,9 @@ class Opinions:
         world, before = self._world, self._held
         process = world.scheduler.process
         if not world.plan.plan.audit or process is None or not self._is_calm(world.scheduler):
-            self._held = Counter()
+            self._held, self._untold = Counter(), Counter()
             return
+        yield from self._unknown(process)
         self._held = Counter()
         for task in process.engine.states.values():
             if any(self._is_there(worker) for worker in held_up(task, process.clock.now())):
@@ -117,8 +124,23 @@ class Opinions:
             if self._held[task.id] > LET_VOTE:
                 yield f"somebody is right on {task.id}, and nobody may vote"
 
+    def _unknown(self, process: Any) -> Iterator[str]:
+        """What a worker waits with, to be let vote, its scheduler knows."""
+        before, self._untold = self._untold, Counter()
+        for task in process.engine.states.values():
+            for who, mine in task.replicates.items():
+                if not (task.takes_votes and self._is_there(who)) or mine.digest is not None:
+                    continue
+                party = self._party(who)
+                known = party.process.engine.states.get(str(task.id))
+                his = known.replicates.get(who) if known else None
+                if his is not None and waits(his) and his.digest is not None:
+                    self._untold[task.id, who] = before[task.id, who] + 1
+                if self._untold[task.id, who] > KNOWS:
+                    yield f"{party.name} waits with a result of {task.id} that nobody knows of"
+
     def _is_there(self, worker: Address) -> bool:
-        known = next(w for w in self._world.workers.values() if w.address == worker)
+        known = self._party(worker)
         silent = self._world.specs[worker].character is Character.SILENT
         trusted = worker not in self._wrong
         return trusted and not silent and known.process is not None and self._is_calm(known)
@@ -126,11 +148,14 @@ class Opinions:
     def _is_calm(self, party: Keeper) -> bool:
         world = self._world
         quiet = max(party.since, party.disturbed, world.blocks.torn, world.dear_until)
-        return quiet + SETTLED < world.now
+        cut = party.weather.cut_until > anyio.current_time()
+        return quiet + SETTLED < world.now and not cut
 
     def _who(self, worker: Address) -> tuple[str, Machine]:
-        known = next(w for w in self._world.workers.values() if w.address == worker)
-        return known.name, self._world.specs[worker]
+        return self._party(worker).name, self._world.specs[worker]
+
+    def _party(self, worker: Address) -> Keeper:
+        return next(w for w in self._world.workers.values() if w.address == worker)
 
     def _nature(self, task: Task) -> Nature:
         return self._world.nature(task.id)
