@@ -8,6 +8,8 @@ thread while `virtual` lasts.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import heapq
 import itertools
 import selectors
@@ -27,6 +29,8 @@ Ts = TypeVarTuple("Ts")
 
 _SOON: Final = 1e-6
 """What is due this soon is due: a float of today's seconds has no nanoseconds."""
+_RUBBISH: Final = 50_000
+"""Objects that are made before rubbish is looked for."""
 EPOCH: Final = 1_700_000_000.0
 """Where virtual time begins, in seconds since the epoch."""
 
@@ -69,6 +73,44 @@ class _Numbered(asyncio.Task[Any]):
         return self._number
 
 
+class _Handle(asyncio.Handle):
+    """A call that is made without a question: most of them only wake a task."""
+
+    __slots__ = ()
+    _context: contextvars.Context
+    _callback: Any
+    _args: Any
+    _cancelled: bool
+
+    def __init__(self, callback: Any, args: Any, loop: VirtualLoop, context: Any) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr = False, None
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    """The same for later."""
+
+    __slots__ = ()
+    _context: contextvars.Context
+    _callback: Any
+    _args: Any
+    _cancelled: bool
+
+    def __init__(
+        self, when: float, callback: Any, args: Any, loop: VirtualLoop, context: Any
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr = False, None
+        self._when, self._scheduled = when, False
+
+    def cancel(self) -> None:
+        """Whoever finds it leaves it out."""
+        self._cancelled = True
+        self._callback = self._args = None
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is its own: when nobody has anything to do, it is the next
     instant at which somebody has.
@@ -78,12 +120,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     is due at the same instant is called in the order of asking.
     """
 
-    _ready: deque[asyncio.Handle]
+    _ready: deque[_Handle | _TimerHandle]
 
     def __init__(self) -> None:
         super().__init__(_Nobody())
         self._now = EPOCH
-        self._later: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._later: list[tuple[float, int, _TimerHandle]] = []
         self._asked = itertools.count()
         _Numbered._numbers = itertools.count(1)
         self.set_task_factory(_numbered)
@@ -96,7 +138,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Any = None
     ) -> asyncio.Handle:
         """Call it after those who wait already."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -108,7 +150,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: Any = None,
     ) -> asyncio.TimerHandle:
         """Call it when it is `when`."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = _TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._later, (when, next(self._asked), handle))
         return handle
 
@@ -125,7 +167,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """One round: time passes when nobody is ready, and all who are ready are called."""
         ready, later = self._ready, self._later
-        while later and later[0][2].cancelled():
+        while later and later[0][2]._cancelled:
             heapq.heappop(later)
         if not ready:
             if not later:
@@ -137,8 +179,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             ready.append(heapq.heappop(later)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle.cancelled():
-                handle._run()
+            if not handle._cancelled:
+                # What a call raises ends the world: tasks keep to themselves what they raise.
+                handle._context.run(handle._callback, *handle._args)
 
 
 def _numbered(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
@@ -149,6 +192,17 @@ async def inline(func: Callable[..., T], *args: Any, **_: Any) -> T:
     """What a thread would do, at once."""
     await checkpoint()
     return func(*args)
+
+
+@contextmanager
+def _littered() -> Iterator[None]:
+    """Rubbish is looked for seldom: a tenth of a world's time went into looking."""
+    before = gc.get_threshold()
+    gc.set_threshold(_RUBBISH, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager
@@ -165,5 +219,5 @@ def virtual(loop: VirtualLoop) -> Iterator[None]:
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main` to its end in virtual time."""
     loop = VirtualLoop()
-    with virtual(loop):
+    with virtual(loop), _littered():
         return anyio.run(main, backend_options={"loop_factory": lambda: loop})
