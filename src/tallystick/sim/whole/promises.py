@@ -225,7 +225,7 @@ class Promises:
     def _unfinished(self, party: Keeper) -> Iterator[str]:
         world = self._world
         for task in party.process.engine.states.values():
-            if _never_begun(task, party):
+            if _never_begun(task, party, world.scheduler):
                 continue
             if not task.status.over:
                 yield f"{party.name} still waits for {task.id}"
@@ -253,10 +253,11 @@ class Promises:
         return known is not None and worker in known.replicates
 
 
-def _never_begun(task: Any, party: Keeper) -> bool:
-    """Whether a worker was set back to when it knew a task's deal, and not its beginning: it
-    hears of that only when it is offered the task again."""
-    return party.aged and task.status is TaskStatus.UNSET
+def _never_begun(task: Any, party: Keeper, scheduler: Keeper) -> bool:
+    """Whether a worker knows a task's deal, and not its beginning, because it was set back to
+    then, or was offered by a new scheduler what the chain had settled: it hears of that only
+    when it is offered the task again."""
+    return (party.aged or scheduler.aged) and task.status is TaskStatus.UNSET
 
 
 def _position(process: Any) -> tuple[int, str]:
