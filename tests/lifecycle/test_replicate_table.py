@@ -152,7 +152,7 @@ NO_APP, OVER_TIME = "APP_IMAGE_DOWNLOAD_FAILED", "RESULT_LINK_MISSING"
         (
             used(S.CONTRIBUTED, doing=Step.REVEAL),
             f.Aborted(ME, BROKE),
-            CLEAN | {"status": S.ABORTED, "cause": BROKE, "gave_up": BROKE, "begun": True},
+            CLEAN | {"cause": BROKE, "gave_up": BROKE, "begun": True},
         ),
         (
             used(S.CONTRIBUTED),

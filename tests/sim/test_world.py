@@ -83,6 +83,11 @@ def test_what_a_crook_does_is_nobody_elses_mistake(seed: int) -> None:
     replay(seed)
 
 
+def test_a_vote_that_comes_again_after_its_worker_gave_up_is_revealed() -> None:
+    """Mined in the last seconds, taken back by a reorg, and mined again in time."""
+    replay(209872)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(1_000, 2_000, SEEDS))
 def test_many_more(first: int) -> None:

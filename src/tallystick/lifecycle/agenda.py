@@ -235,9 +235,10 @@ def _after_consensus(task: Task, now: Instant) -> Iterator[PoolCommand]:
         if not withholds(task, now):
             yield Finalize(task.id, task.link, task.callback)
     elif not task.link and not any(_uploading(r, now) for r in revealed):
-        ready = next((r for r in revealed if r.status is Status.REVEALED), None)
-        if ready:
-            yield RequestUpload(task.id, ready.worker)
+        ready = [r for r in revealed if r.status is Status.REVEALED]
+        # Whoever said that it dropped the task may have its result all the same.
+        for chosen in sorted(ready, key=lambda r: r.gave_up is not None)[:1]:
+            yield RequestUpload(task.id, chosen.worker)
 
 
 def _uploading(replicate: Replicate, now: Instant) -> bool:

@@ -113,7 +113,8 @@ STARTS_FROM: Mapping[Step, tuple[Status, ...]] = MappingProxyType(
 )
 
 MAY_ABORT = (*BEFORE_VOTE, S.CONTRIBUTED, S.REVEALED, S.UPLOAD_REQUESTED, S.UPLOADED)
-"""A worker drops what the chain has settled without it; what it locked is decided there."""
+"""What a worker may drop. What it has voted on it only says that it dropped: as long as the
+task is open the vote stands, and may have to be revealed."""
 
 VOTED_ON = (Step.FETCH_APP, Step.FETCH_DATA)
 """Steps whose failure every honest worker meets alike, and which is therefore a result."""
@@ -149,8 +150,8 @@ class Replicate:
     check before it failed."""
     cause: str | None = None
     gave_up: str | None = None
-    """Why the worker dropped it, unless it took it up again. What the chain proves later
-    brings the replicate back; when the task ends, this is how the replicate ended."""
+    """Why the worker dropped it, unless it took it up again. A vote that stands keeps the
+    replicate in the task, or brings it back; when the task ends, this is how it ended."""
     digest: Digest | None = None
     exit_code: int | None = None
     authorization: Signature | None = None
@@ -202,8 +203,11 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return _fail(replicate, fact)
         case Aborted(cause=cause):
             _require(replicate.status in MAY_ABORT, replicate, fact)
+            # Told while the chain was set back, it stands behind a vote that came again: in
+            # either order the chain is the judge.
+            voted = replicate.status not in BEFORE_VOTE
+            after = _settle(replicate, replicate.status if voted else S.ABORTED)
             begun = replicate.doing is Step.REVEAL
-            after = _settle(replicate, S.ABORTED)
             return replace(after, cause=cause, gave_up=cause, begun=begun)
         case RevealOverdue():
             _require(replicate.status is S.CONTRIBUTED, replicate, fact)
@@ -215,6 +219,15 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return _judge(replicate, fact)
         case _:
             return _progress(replicate, fact)
+
+
+def dropped(replicate: Replicate) -> Replicate:
+    """What becomes of it when its task has ended: whoever said that it dropped it will not say
+    so again."""
+    if replicate.gave_up is None or replicate.status in OVER:
+        return replicate
+    after = _settle(replicate, S.ABORTED)
+    return replace(after, cause=replicate.gave_up, begun=replicate.begun)
 
 
 def _judge(replicate: Replicate, fact: Audited | Authorized) -> Replicate:

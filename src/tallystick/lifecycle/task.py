@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tallystick.lifecycle.facts import (
+    Aborted,
     Assigned,
     Claimed,
     ConsensusReached,
@@ -18,8 +19,9 @@ from tallystick.lifecycle.facts import (
     Ordered,
     Reopened,
     ReplicateFact,
+    RevealOverdue,
 )
-from tallystick.lifecycle.replicate import OVER, Replicate, Status
+from tallystick.lifecycle.replicate import Replicate, Status, dropped
 from tallystick.lifecycle.replicate import advance as advance_replicate
 from tallystick.poco.contribution import Tally
 from tallystick.poco.deal import Deal
@@ -150,13 +152,8 @@ def _move(task: Task, fact: Fact, before: set[TaskStatus], after: TaskStatus) ->
 
 
 def _end(task: Task) -> Task:
-    """Whoever said that it dropped its replicate will not say so again."""
-    dropped = {
-        r.worker: replace(r, status=Status.ABORTED, cause=r.gave_up)
-        for r in task.replicates.values()
-        if r.gave_up and r.status not in OVER
-    }
-    return replace(task, replicates={**task.replicates, **dropped})
+    ended = {worker: dropped(each) for worker, each in task.replicates.items()}
+    return replace(task, replicates=ended)
 
 
 def _given(task: Task, fact: Assigned) -> Replicate:
@@ -201,7 +198,13 @@ def _leave_alone(task: Task, voter: Address) -> Task:
 def _advance_replicate(task: Task, fact: ReplicateFact) -> Task:
     if fact.worker not in task.replicates:
         raise IllegalFact(f"{fact.worker} has no replicate of {task.id}")
-    return _with_replicate(task, advance_replicate(task.replicates[fact.worker], fact))
+    if isinstance(fact, RevealOverdue) and task.status is not TaskStatus.REVEALING:
+        # It was about a consensus that a reorg took back: the next one has its own deadline.
+        raise IllegalFact(f"nothing is to be revealed of {task.id}")
+    after = advance_replicate(task.replicates[fact.worker], fact)
+    if isinstance(fact, Aborted) and task.status.over:
+        after = dropped(after)
+    return _with_replicate(task, after)
 
 
 def _with_replicate(task: Task, replicate: Replicate) -> Task:

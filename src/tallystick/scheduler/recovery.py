@@ -40,7 +40,8 @@ def recovered(pool: Pool, books: TaskBooks, worker: Address) -> Iterator[TaskNot
 
 def _word(task: Task, mine: Replicate, now: Instant) -> tuple[str, str]:
     """The word, and why if it is to abort; no word where it has nothing to do."""
-    if mine.status in OVER:
+    dropped = mine.gave_up is not None and mine.vote != task.consensus
+    if mine.status in OVER or dropped:
         return "", ""
     match task.status:
         case TaskStatus.ACTIVE:

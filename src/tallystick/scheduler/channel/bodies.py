@@ -114,7 +114,7 @@ def notices(task: Task, now: Instant) -> Iterator[Notice]:
 def _before_consensus(task: Task, mine: Replicate, now: Instant) -> Iterator[Notice]:
     if mine.status is Status.REJECTED:  # a vote that nobody revealed in time, and is void
         yield Notice(ABORT, mine.worker, "UNKNOWN")
-    elif now >= task.deal.contribution_deadline and mine.status not in OVER:
+    elif now >= task.deal.contribution_deadline and not _has_dropped(mine):
         yield Notice(ABORT, mine.worker, "CONTRIBUTION_TIMEOUT")
 
 
@@ -122,7 +122,8 @@ def _after_consensus(task: Task, mine: Replicate, now: Instant) -> Iterator[Noti
     if mine.status in OVER:
         return
     if mine.vote != task.consensus:
-        yield Notice(ABORT, mine.worker, "CONSENSUS_REACHED")
+        if not _has_dropped(mine):
+            yield Notice(ABORT, mine.worker, "CONSENSUS_REACHED")
         return
     for due in owed_by_worker(task, mine.worker, now):
         if isinstance(due, Do) and due.step in _ASKED and mine.doing is not due.step:
@@ -131,3 +132,8 @@ def _after_consensus(task: Task, mine: Replicate, now: Instant) -> Iterator[Noti
 
 _ASKED: Final = {Step.REVEAL: REVEAL, Step.UPLOAD: UPLOAD}
 """The steps that no answer to a report asks for."""
+
+
+def _has_dropped(mine: Replicate) -> bool:
+    """Whether it is over, or its worker has said so of a vote that still stands."""
+    return mine.status in OVER or mine.gave_up is not None
