@@ -41,6 +41,8 @@ _WRITES = re.compile(
 _WORD = re.compile(r"[A-Za-z]+")
 _ASKS = re.compile(r"(docker |serving )?(GET|HEAD) |(?!eth_send)(eth|net)_")
 _PATH = str | bytes | os.PathLike
+PEACE = "nobody dies"
+"""A line of the file of deaths by which acts are only told."""
 _DEPTH = 3
 """Folders of a path that are told apart; what is deeper is one act."""
 
@@ -49,7 +51,7 @@ class Doom:
     """Kills this process at every moment that the file `told` does not name yet, and names it.
 
     Several processes may share the file: then the moments are dealt out among them as they
-    come. Nobody dies while the file is not there.
+    come. Nobody dies while the file is not there, or names `PEACE`.
     """
 
     def __init__(self, told: Path) -> None:
@@ -86,7 +88,9 @@ class Doom:
             if fresh := names - self._known:
                 file.write("".join(f"{name}\n" for name in sorted(fresh)))
                 file.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
+                if PEACE not in self._known:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                self._known |= fresh
 
     @contextmanager
     def around(self, *acts: str) -> Iterator[None]:
