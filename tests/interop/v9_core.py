@@ -520,6 +520,7 @@ class Core:
             if status != REVEALED:
                 return "PLEASE_REVEAL"
             r.add("REVEALED")
+            await self.update(task)
         words = {
             "CONTRIBUTED": "PLEASE_REVEAL",
             "REVEALED": "PLEASE_WAIT",

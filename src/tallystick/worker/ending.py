@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from tallystick.worker.drain import Course, owed, to_hand_back, unfinished
+from tallystick.worker.drain import owed, to_hand_back, unfinished
 from tallystick.worker.reason import Reason
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ async def part(parts: Parts) -> None:
         tasks.start_soon(parts.helm.obey_signals)
         me = parts.session.me
         await parts.helm.until_the_end(parts.engine.states.values(), me)
+        parts.helm.stop()  # after a drain too: what arrives now is not taken up
         await _take_leave(parts)
         tasks.cancel_scope.cancel()
 
 
 async def _take_leave(parts: Parts) -> None:
-    if parts.helm.course is Course.STOPPING:
-        _hand_back(parts)
+    _hand_back(parts)
     with anyio.move_on_after(FAREWELL) as patience:
         await parts.session.all_told()
         await parts.session.farewell()

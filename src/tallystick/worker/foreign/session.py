@@ -51,6 +51,10 @@ class V9Session(Session):
     _asked_at: float = -1e9
     _offer: ReplicateOffer | None = None
     """Given to us, but not taken up yet, for want of a node."""
+    _in_flight: bool = False
+    """Whether a demand has no answer yet."""
+    _answered: Pulse = field(default_factory=Pulse)
+    """Beats when a demand was answered, and when what it brought is taken up."""
     _news: deque[TaskNotification] = field(
         default_factory=lambda: deque[TaskNotification](maxlen=_MOST_NEWS)
     )
@@ -103,6 +107,7 @@ class V9Session(Session):
         if self._offer is not None:
             await self._accept(self._offer)
             self._offer = None
+            self._answered.beat()
         seen, reason = self.changes.count, self.why_idle()
         self.decisions.note("idle" if reason else "asking", None, reason or OPEN)
         wait = self._asked_at + (self._period or 0.0) - anyio.current_time()
@@ -113,10 +118,13 @@ class V9Session(Session):
 
     async def _demand_one(self) -> None:
         self.contact.asked()
+        self._in_flight = True
         try:
             self._offer = await self.v9.offer(max(1, self.follower.head))
         finally:
             self._asked_at = anyio.current_time()  # it counts from when it has heard us
+            self._in_flight = False
+            self._answered.beat()
         self.contact.answered(None if self._offer else "")
 
     async def _accept(self, offer: ReplicateOffer) -> None:
@@ -140,6 +148,13 @@ class V9Session(Session):
         """Whether we could finalize if the scheduler asked for it: where a result has to be
         uploaded, a v9 store takes none before the vote."""
         return self.config.contribute_and_finalize and deal.has_callback and deal.trust <= 1
+
+    async def farewell(self) -> None:
+        """There is no word for it. But what a demand brings that is on its way would wait for
+        us for a whole period: it is handed back."""
+        while self._in_flight or self._offer is not None:
+            await self._answered.next(self._answered.count)
+        await self.all_told()
 
     async def before_vote(self, task: Task) -> None:
         """The scheduler decides whether there is a vote, and of which kind: it answers so to
@@ -190,6 +205,7 @@ class V9Session(Session):
             self.reports.recovering.add(str(news.chain_task_id))
             await self.orders.hear(news, recovering=True)
         self._recovered = True
+        self._fresh.beat()
 
     async def _look(self) -> None:
         """At what may have been said while nobody listened, above all in a new session."""
@@ -207,4 +223,9 @@ class V9Session(Session):
         self._place_early()
 
     async def _tell(self) -> None:
+        """Not before we were told how to go on: who reports a reveal and asks that right after
+        is taken for recovering, and is not chosen to upload."""
+        with anyio.move_on_after(LOOK):
+            while not self._recovered:
+                await self._fresh.next(self._fresh.count)
         await self.reports.tell(TOLD)
