@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tallystick.lifecycle.agenda import UPLOAD_PERIOD, Initialize, may_reopen
-from tallystick.lifecycle.audit import waits
+from tallystick.lifecycle.audit import is_refuted, waits
 from tallystick.lifecycle.facts import ConsensusReached
 from tallystick.lifecycle.replicate import OVER, Status
 from tallystick.lifecycle.task import Task, TaskStatus
@@ -105,7 +105,8 @@ class Invariants:
 
     def _is_race(self, refusal: Refusal) -> bool:
         """Sent before the chain took blocks back, before others reached consensus, or before a
-        stranger opened the task, as anybody may."""
+        stranger opened the task, as anybody may. A copycat that has seen another vote, after a
+        reorg, copies that one too, beside its own that is on its way."""
         sent = refusal.sent
         if self._world.chain.torn >= sent.at:
             return True
@@ -114,6 +115,8 @@ class Invariants:
             return self._was_opened(action.task, sent.at)
         if not isinstance(action, Contribute | Finish):
             return False
+        if isinstance(action, Contribute) and action.copied and "already" in refusal.why:
+            return True
         reached = self._consensus.get(action.task, [])
         return any(when >= sent.at for when in reached)
 
@@ -175,7 +178,8 @@ class Invariants:
                 yield f"{party.name} has voted on {task.id} and cannot reveal"
 
     def _wasted(self) -> Iterator[str]:
-        """A revealed result is finalized when its winner and the scheduler were there."""
+        """A revealed result is finalized when its winner and the scheduler were there, and the
+        pool does not know it to be wrong."""
         world = self._world
         for task in world.chain.ledger.tasks.values():
             if (
@@ -193,7 +197,9 @@ class Invariants:
     def _could_upload(self, worker: Worker, task_id: TaskId) -> bool:
         task, there = worker.task(task_id), worker.up and self._world.scheduler.up
         failed = task is None or task.replicates[worker.address].status is Status.FAILED
-        return there and not failed and not worker.silent
+        pools = self._world.scheduler.task(task_id)
+        wanted = pools is not None and not is_refuted(pools)
+        return there and wanted and not failed and not worker.silent
 
     def _missed_reveals(self) -> Iterator[str]:
         """A winner that was up and following the chain has revealed in time."""
