@@ -61,7 +61,7 @@ def used(status: Status, **known: object) -> Replicate:
             for step in Step
             if step is not Step.UPLOAD
         ),
-        (f.Failed(ME, Step.UPLOAD, BROKE), (S.REVEALED, S.UPLOAD_REQUESTED)),
+        (f.Failed(ME, Step.UPLOAD, BROKE), (S.REVEALED, S.UPLOAD_REQUESTED, S.UPLOADED)),
         (f.Failed(ME, Step.FETCH_APP, BROKE, DIGEST), (S.STARTED,)),
         (f.Failed(ME, Step.FETCH_DATA, BROKE, DIGEST), (S.APP_FETCHED,)),
         (f.Failed(ME, Step.COMPUTE, BROKE, DIGEST), ()),

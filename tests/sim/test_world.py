@@ -88,6 +88,13 @@ def test_a_vote_that_comes_again_after_its_worker_gave_up_is_revealed() -> None:
     replay(209872)
 
 
+@pytest.mark.parametrize("seed", [213733, 215188, 215490])
+def test_what_the_last_of_twenty_thousand_worlds_showed(seed: int) -> None:
+    """A wrong result is not wasted; a second upload may fail where the first did not; a copycat
+    that is set back copies another vote, too."""
+    replay(seed)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(1_000, 2_000, SEEDS))
 def test_many_more(first: int) -> None:

@@ -248,8 +248,9 @@ def _fail(replicate: Replicate, fact: Failed) -> Replicate:
     # A worker that was given up for lost may come back in the middle of a step.
     _require(replicate.doing in (step, None), replicate, fact)
     may = replicate.status in STARTS_FROM[step]
-    # A reorg takes back that a winner was asked to upload, but not that it tried.
-    tried = step is Step.UPLOAD and replicate.status is S.REVEALED
+    # A reorg takes back that a winner was asked to upload, but not that it tried; asked again,
+    # it may fail where it did not before.
+    tried = step is Step.UPLOAD and replicate.status in (S.REVEALED, S.UPLOADED)
     _require(may or tried, replicate, fact)
     _require(digest is None or step in VOTED_ON, replicate, fact)
     voted = digest or (step in VOTED_ON and cause in VOTED_CAUSES)
