@@ -221,3 +221,58 @@ def test_whoever_did_not_give_up_uploads_first(party: Party) -> None:
     assert list(agenda.owed_by_pool(party.task, 100)) == [agenda.RequestUpload(TASK, ME)]
     party.says(f.Aborted(ME, "UNKNOWN"))
     assert list(agenda.owed_by_pool(party.task, 100)) == [agenda.RequestUpload(TASK, OTHER)]
+
+
+DONE, PAID = f.Completed(ME), f.Finalized("/ipfs/Qm")
+UPLOADED: tuple[f.Fact, ...] = (f.UploadRequested(ME, 220), f.Uploaded(ME, "/ipfs/Qm"))
+
+
+@pytest.mark.parametrize("before", [*BEFORE, (VOTED, WON, PROVED, PAID)])
+@pytest.mark.parametrize("again", AGAIN[1:])
+def test_who_is_done_has_ended_with_the_task(
+    party: Party, before: tuple[f.Fact, ...], again: tuple[f.Fact, ...]
+) -> None:
+    """It told it once, of a branch that the other side did not know yet, or that was left."""
+    party.sees(*before)
+    if PROVED in before:
+        party.says(*UPLOADED)
+    party.says(DONE)
+    party.set_back()
+    party.crashes()
+    party.sees(*again, PROVED)
+    assert party.mine is Status.REVEALED
+    party.sees(PAID)
+    assert (party.mine, party.owed) == (Status.COMPLETED, [])
+    party.crashes()
+    assert (party.mine, party.owed) == (Status.COMPLETED, [])
+
+
+@pytest.mark.parametrize(
+    ("then", "end"),
+    [
+        ((f.Began(ME, f.Step.CONTRIBUTE), VOTED, WON, PROVED), PAID),
+        ((VOTED, WON, PROVED), f.Claimed()),
+        ((VOTED, WON), PAID),
+    ],
+)
+def test_who_went_on_or_was_not_paid_is_not_done(
+    party: Party, then: tuple[f.Fact, ...], end: f.Fact
+) -> None:
+    """There may be files again, or a stake that is lost."""
+    party.says(DONE)
+    for fact in then:
+        if isinstance(fact, f.Began):
+            party.says(fact)
+        else:
+            party.sees(fact)
+    party.sees(end)
+    assert party.mine is not Status.COMPLETED
+
+
+def test_who_says_that_it_is_done_is_not_asked_to_do_less(party: Party) -> None:
+    """Whoever says so before it has voted, or proved it, owes what it owed."""
+    before = party.owed
+    party.says(DONE)
+    assert party.owed == before
+    party.sees(VOTED, WON)
+    assert party.owed == [REVEAL]

@@ -116,6 +116,9 @@ MAY_ABORT = (*BEFORE_VOTE, S.CONTRIBUTED, S.REVEALED, S.UPLOAD_REQUESTED, S.UPLO
 """What a worker may drop. What it has voted on it only says that it dropped: as long as the
 task is open the vote stands, and may have to be revealed."""
 
+UNPROVED = (*BEFORE_VOTE, S.CONTRIBUTED)
+"""Where a worker that says it is done is ahead of what is known of the chain here."""
+
 VOTED_ON = (Step.FETCH_APP, Step.FETCH_DATA)
 """Steps whose failure every honest worker meets alike, and which is therefore a result."""
 
@@ -152,6 +155,9 @@ class Replicate:
     gave_up: str | None = None
     """Why the worker dropped it, unless it took it up again. A vote that stands keeps the
     replicate in the task, or brings it back; when the task ends, this is how it ended."""
+    tidied: bool = False
+    """Whether the worker has said that it is done, though by what is known here nothing is
+    paid yet; unless it went on. Its chain may be ahead, or ours on a branch that was left."""
     digest: Digest | None = None
     exit_code: int | None = None
     authorization: Signature | None = None
@@ -195,7 +201,8 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return replace(replicate, away=fact, doing=None, held=None)
         case Began(step=step):
             _require(replicate.status in STARTS_FROM[step], replicate, fact)
-            after = replace(replicate, away=None, doing=step, held=None, gave_up=None)
+            after = replace(replicate, away=None, doing=step, held=None)
+            after = replace(after, gave_up=None, tidied=False)
             # Whoever votes in the classic way says so, whatever it might have done.
             classic = step in (Step.CONTRIBUTE, Step.REVEAL)
             return replace(after, alone=False) if classic else after
@@ -215,10 +222,20 @@ def advance(replicate: Replicate, fact: ReplicateFact) -> Replicate:
             return replace(after, cause="REVEAL_TIMEOUT", alone=False)
         case Held() | Resumed() | UploadOverdue():
             return _delay(replicate, fact)
+        case Completed() if replicate.status in UNPROVED:
+            return replace(replicate, tidied=True)
         case Audited() | Authorized():
             return _judge(replicate, fact)
         case _:
             return _progress(replicate, fact)
+
+
+def paid(replicate: Replicate) -> Replicate:
+    """What becomes of it when its task is finalized: a winner that said already that it is done
+    will not say so again."""
+    if replicate.tidied and replicate.status in TRANSITIONS[Completed]:
+        return advance(replicate, Completed(replicate.worker))
+    return dropped(replicate)
 
 
 def dropped(replicate: Replicate) -> Replicate:

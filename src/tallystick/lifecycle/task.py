@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -21,7 +21,7 @@ from tallystick.lifecycle.facts import (
     ReplicateFact,
     RevealOverdue,
 )
-from tallystick.lifecycle.replicate import Replicate, Status, dropped
+from tallystick.lifecycle.replicate import Replicate, Status, dropped, paid
 from tallystick.lifecycle.replicate import advance as advance_replicate
 from tallystick.poco.contribution import Tally
 from tallystick.poco.deal import Deal
@@ -133,10 +133,10 @@ def _advance(task: Task, fact: Fact) -> Task:
         case Reopened():
             return _reopen(_move(task, fact, {TaskStatus.REVEALING}, TaskStatus.ACTIVE))
         case Finalized():
-            return _end(_move(task, fact, {TaskStatus.REVEALING}, TaskStatus.COMPLETED))
+            return _end(_move(task, fact, {TaskStatus.REVEALING}, TaskStatus.COMPLETED), paid)
         case Claimed():
             may_be = {TaskStatus.ACTIVE, TaskStatus.REVEALING}
-            return _end(_move(task, fact, may_be, TaskStatus.FAILED))
+            return _end(_move(task, fact, may_be, TaskStatus.FAILED), dropped)
         case Assigned():
             return _assign(task, _given(task, fact))
         case Contributed():
@@ -151,8 +151,8 @@ def _move(task: Task, fact: Fact, before: set[TaskStatus], after: TaskStatus) ->
     return replace(task, status=after)
 
 
-def _end(task: Task) -> Task:
-    ended = {worker: dropped(each) for worker, each in task.replicates.items()}
+def _end(task: Task, what: Callable[[Replicate], Replicate]) -> Task:
+    ended = {worker: what(each) for worker, each in task.replicates.items()}
     return replace(task, replicates=ended)
 
 
