@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from acts import PEACE
 from market_lab import Lab, market_lab, only, services
-from own_worker import OwnWorker, until, usual
+from own_worker import OwnWorker, is_stopped, until, usual
 
 from tallystick.devnet.supervise import Service
 from tallystick.lifecycle.facts import Computed, Revealed
@@ -108,9 +108,8 @@ class Stage:
 
     def deaths(self) -> dict[str, set[str]]:
         """The acts at which each role died since it was doomed, and not those of its start."""
-        assert not any(
-            PEACE in file.read_text() for file in self.files.values() if file.exists()
-        )
+        told = [file.read_text() for file in self.files.values() if file.exists()]
+        assert not any(PEACE in names for names in told), "nobody died"
         return {role: {*self.died(role)} - {*self._harmless(role)} for role in self.files}
 
     @asynccontextmanager
@@ -141,20 +140,26 @@ class Stage:
                 await anyio.sleep(QUIET)
                 await self.lab.workers_are_back(1)
 
-    @contextmanager
-    def scheduler_hangs(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def scheduler_hangs(self) -> AsyncIterator[None]:
         """It is stopped, with who keeps it."""
         keeper = self.lab.pid("scheduler")
         os.kill(keeper, signal.SIGSTOP)
         try:
-            children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+            await until(lambda: is_stopped(keeper), "nobody to begin another life")
+            children = children_of(keeper)
             for child in children:
-                os.kill(int(child), signal.SIGSTOP)
+                os.kill(child, signal.SIGSTOP)
             yield
             for child in children:
-                os.kill(int(child), signal.SIGCONT)
+                os.kill(child, signal.SIGCONT)
         finally:
             os.kill(keeper, signal.SIGCONT)
+
+
+def children_of(pid: int) -> list[int]:
+    told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in told.split()]
 
 
 def restless(told: Path) -> Any:

@@ -121,7 +121,7 @@ class OwnWorker:
         """Return once it has stopped itself, as `doomed` told it to."""
         process = self.process
         assert process is not None
-        await until(lambda: _is_stopped(process.pid), f"{self.name} pausing")
+        await until(lambda: is_stopped(process.pid), f"{self.name} pausing")
 
     def go_on(self, number: int = signal.SIGCONT) -> None:
         assert self.process is not None
@@ -148,7 +148,8 @@ async def until(met: Callable[[], bool], what: str, within: float = PATIENCE) ->
     raise AssertionError(f"in vain: {what}")
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached this process."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 

@@ -45,7 +45,7 @@ async def test_a_stake_is_claimed_back_whoever_dies(stage: Stage):
         bought = await lab.buy("corpus", "generator", trust=1_000)
         (task,) = bought.tasks
         await lab.until(task, lambda story: facts(story, "Contributed") == 3, LONG)
-        with stage.scheduler_hangs():
+        async with stage.scheduler_hangs():
             await later(lab, 11 * UNIT + 1)
             with anyio.fail_after(LONG):
                 while [await lab.stake(name) for name in names] != before:  # noqa: ASYNC110
