@@ -19,12 +19,14 @@ from doomed_market import (
     signed_once,
     was_killed,
 )
-from own_worker import MORTAL, OwnWorker, usual
+from own_worker import MORTAL, OwnWorker, until, usual
 from test_status_causes import later
 from test_stopping import facts
 from votes_by_hand import vote
 
 from tallystick.devnet.packages import PocoPackages
+from tallystick.lifecycle.facts import Assigned
+from tallystick.poco.values import TaskId
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -35,6 +37,12 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     async with doomed_market(tmp_path_factory.mktemp("market"), executor) as stage:
         yield stage
+
+
+def is_given(task: TaskId, workers: list[OwnWorker]) -> bool:
+    """Whether one of these works at it. The first one, back too early, would take it itself."""
+    known = (worker.facts(task) for worker in workers)
+    return any(isinstance(fact, Assigned) for facts in known for fact in facts)
 
 
 async def test_others_do_again_what_nobody_revealed(stage: Stage):
@@ -55,6 +63,7 @@ async def test_others_do_again_what_nobody_revealed(stage: Stage):
         for task in tasks:
             await lab.until(task, lambda story: facts(story, "Reopened") == 1, LONG)
         async with stage.alive("worker-2", "worker-3", words=("unchecked", "same")) as others:
+            await until(lambda: all(is_given(task, others) for task in tasks), "both", LONG)
             first.doomed("after Reopened")
             await first.start(MORTAL)
             await was_killed(first)
