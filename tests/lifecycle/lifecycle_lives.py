@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ TERMS = (
     f.Scrutiny(audits=True, digest_first=True, trusted=True),
 )
 """On which a pool that audits gives work away."""
-CHAIN_FACTS = f.ChainFact.__args__  # type: ignore[attr-defined]
+CHAIN_FACTS = get_args(f.ChainFact)
 
 
 def is_told_by_chain(fact: f.Fact) -> bool:
@@ -124,19 +125,21 @@ _DEAD_ENDS = (f.Claimed, f.Failed, f.Aborted, f.Lost, f.RevealOverdue)
 
 
 @st.composite
-def journals(draw: st.DrawFn, *, audited: bool = True) -> list[f.Fact]:
-    """Facts that were accepted one after the other, from the purchase on; `audited`: of a pool
-    that audits."""
+def journals(draw: st.DrawFn) -> list[f.Fact]:
+    """Facts that were accepted one after the other, from the purchase on, also of a pool that
+    audits."""
     facts: list[f.Fact] = [f.Ordered(DEAL, 0)]
     task = advance(None, facts[0])
     for _ in range(draw(st.integers(5, 40))):
-        sources = (on_chain, off_chain, off_chain, audits if audited else off_chain)
+        sources = (on_chain, off_chain, off_chain, audits)
         source = sources[draw(st.integers(0, 3))]
         possible = legal(task, source(task))
         hopeful = [fact for fact in possible if not _ends(fact)]
-        choices = hopeful if hopeful and draw(st.integers(0, 5)) else possible
-        if choices:
-            facts.append(draw(st.sampled_from(choices)))
+        careful: int = draw(st.integers(0, 5)) if hopeful else 0
+        if careful:
+            possible = hopeful
+        if possible:
+            facts.append(draw(st.sampled_from(possible)))
             task = advance(task, facts[-1])
     return facts
 
