@@ -14,7 +14,7 @@ F = TypeVar("F")
 
 
 class NotThere(Refused):
-    """There is no such file, or it cannot be read; the sentence says which."""
+    """There is no such file, it is empty, or it cannot be read; the sentence says which."""
 
 
 def look_into(path: Path) -> sqlite3.Connection:
@@ -50,8 +50,11 @@ def _readable(path: Path, mode: str) -> sqlite3.Connection:
         raise NotThere(f"{path} is not there.")
     db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
     try:
-        db.execute("SELECT count(*) FROM sqlite_master")
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
         db.close()
         raise
+    if not tables:  # whose program makes it just now, or was killed while it did
+        db.close()
+        raise NotThere(f"{path} is empty: start its program, which goes on with it.")
     return db
