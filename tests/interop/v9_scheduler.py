@@ -136,6 +136,8 @@ class V9Scheduler:
             said = Exchange(f"{scope['method']} {path}", "", 0, "")
             scope["said"] = said
             body, heard = await _whole(receive)
+            if heard is None:
+                return
             said.body = "<a zip>" if body.startswith(b"PK") else body.decode(errors="replace")
 
             async def answer(message: Any) -> None:
@@ -387,10 +389,13 @@ class _Server(uvicorn.Server):
 
 
 async def _whole(receive: Any) -> tuple[bytes, Any]:
-    """The body of a request, and how to receive it again."""
+    """The body of a request, and how to receive it again; None when its sender died in the
+    middle of it, which no server hands on."""
     body, more = b"", True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return body, None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     first = [{"type": "http.request", "body": body, "more_body": False}]

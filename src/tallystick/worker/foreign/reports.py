@@ -78,10 +78,16 @@ class Reports:
         journal, changes = self.session.journal, self.session.changes
         self._read = int(journal.noted(told) or 0)
         self._queues.clear()
+        looked = -1
         async with anyio.create_task_group() as tasks:
             while True:
                 seen = changes.count
                 self._spread(tasks)
+                if self._read != looked:
+                    # Whoever waits for an answer may have looked before us, and where nothing
+                    # is left to tell nothing else wakes it.
+                    looked = self._read
+                    changes.beat()
                 waiting = [queue[0].seq - 1 for queue in self._queues.values()]
                 settled = min([self._read, *waiting])
                 if settled != int(journal.noted(told) or 0):
