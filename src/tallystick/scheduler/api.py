@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tallystick import __version__
 from tallystick.lifecycle.audit import goes_on
-from tallystick.lifecycle.facts import Uploaded
+from tallystick.lifecycle.facts import Completed, Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
+from tallystick.lifecycle.replicate import Status
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler import recovery, story
 from tallystick.scheduler.asked import Cursor, Patience
@@ -349,7 +350,8 @@ async def _update(
     had = pool.statuses_had(
         task, worker, lambda: story.statuses_of(desk.history(task_id), worker)
     )
-    if body.status in had and is_known(task, fact):
+    done = isinstance(fact, Completed) and task.replicates[worker].status is Status.COMPLETED
+    if done or (body.status in had and is_known(task, fact)):
         return JSONResponse("PLEASE_WAIT", status_code=208)
     if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact):
         return JSONResponse("PLEASE_ABORT", status_code=202)

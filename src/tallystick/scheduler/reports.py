@@ -14,7 +14,15 @@ from fastapi.responses import JSONResponse, Response
 
 from tallystick.chain.records import ContributionState
 from tallystick.lifecycle.agenda import WorkerCommand, owed_by_worker
-from tallystick.lifecycle.facts import Aborted, Began, Failed, IllegalFact, Step, WorkerFact
+from tallystick.lifecycle.facts import (
+    Aborted,
+    Began,
+    Completed,
+    Failed,
+    IllegalFact,
+    Step,
+    WorkerFact,
+)
 from tallystick.lifecycle.replicate import Replicate, Status
 from tallystick.lifecycle.task import Task, advance
 from tallystick.poco.values import TaskId
@@ -69,6 +77,8 @@ async def placed(
     if not ours and isinstance(fact, Failed) and mine.status is Status.FAILED:
         refused = fact.step in _PROVED_BY_CHAIN
         return JSONResponse("PLEASE_ABORT", status_code=202 if refused else 200)
+    if isinstance(fact, Completed):  # whoever is done has nothing to do, whatever is known here
+        return JSONResponse(words(None))
     due = next(owed_by_worker(after, fact.worker, pool.clock.now()), None)
     return JSONResponse(words(due))
 
