@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,6 +60,13 @@ WHERE seq = (
 """
 
 
+def _let_go(db: sqlite3.Connection) -> None:
+    """Close what nobody uses any more. A thread that collects the rubbish of another may not, and
+    the connection ends by itself."""
+    with suppress(sqlite3.ProgrammingError):
+        db.close()
+
+
 @dataclass(frozen=True, slots=True)
 class ChainRef:
     """Where on the chain a fact was seen."""
@@ -104,7 +111,7 @@ class Journal(Generic[F]):
         """Why the last attempt to write failed; None when it did not."""
         self._joined = False
         self._db = sqlite3.connect(path)
-        weakref.finalize(self, self._db.close)
+        weakref.finalize(self, _let_go, self._db)
         with self._change():
             upgrade(self._db, path)
         self._timings: list[tuple[str, str, float, float]] = []
