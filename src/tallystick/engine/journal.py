@@ -61,7 +61,7 @@ WHERE seq = (
 
 
 def _let_go(db: sqlite3.Connection) -> None:
-    """Close what nobody uses any more. A thread that collects the rubbish of another may not, and
+    """Close what nobody uses any more. A thread that collects what another made may not, and
     the connection ends by itself."""
     with suppress(sqlite3.ProgrammingError):
         db.close()
