@@ -12,7 +12,7 @@ from lifecycle_lives import Rules, nothing
 
 from tallystick.engine.engine import Engine
 from tallystick.engine.journal import ChainRef, Journal
-from tallystick.lifecycle import agenda
+from tallystick.lifecycle import agenda, views
 from tallystick.lifecycle import facts as f
 from tallystick.lifecycle.replicate import Status
 from tallystick.lifecycle.task import Task
@@ -190,6 +190,31 @@ def test_whoever_gave_up_has_ended_with_the_task(
     assert (mine.status, mine.cause) == (Status.ABORTED, "CONTRIBUTION_TIMEOUT")
     assert mine.away is None
     assert party.owed == []
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ((), "ABORTED_ON_CONTRIBUTION_TIMEOUT"),
+        ((f.Began(ME, f.Step.REVEAL),), "FAILED"),
+    ],
+)
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_a_reveal_that_was_dropped_is_no_vote_that_came_too_late(
+    party: Party, before: tuple[f.Fact, ...], name: str, ends_first: bool
+) -> None:
+    """Whichever was heard first, the end of the task or the worker's word."""
+    dropped = f.Aborted(ME, "CONTRIBUTION_TIMEOUT")
+    party.sees(VOTED, WON)
+    party.says(*before)
+    if ends_first:
+        party.sees(f.Claimed())
+        party.says(dropped)
+    else:
+        party.says(dropped)
+        party.sees(f.Claimed())
+    mine = party.task.replicates[ME]
+    assert (mine.status, views.seed(mine)) == (Status.ABORTED, name)
 
 
 def test_a_loser_that_gave_up_owes_nothing_until_it_wins(party: Party) -> None:
