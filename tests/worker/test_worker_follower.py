@@ -165,10 +165,12 @@ async def test_reading_again_tells_nothing_twice(watch: Watch):
     deal = trade.deal(volume=3)
     tasks = [task_of(deal, index) for index in range(3)]
     trade.send(chain.scheduler, trade.calls.initialize(deal, 1))
+    known = await watch.hub.deal(deal)
+    assert known is not None
     async with watch.following():
         await watch.taken()
         before = [watch.facts(task) for task in tasks]
-        await watch.follower.catch_up(tasks[1], -5)
+        await watch.follower.catch_up(Ordered(known, 1), -5)
         assert [watch.facts(task) for task in tasks] == before
     assert [len(facts) for facts in before] == [1, 2, 1]
     watch.journal.note("chain cursor", "[]")
@@ -183,6 +185,26 @@ async def test_reading_again_tells_nothing_twice(watch: Watch):
     async with watch.following():
         await watch.taken()
     assert [watch.facts(task) for task in tasks] == before
+
+
+async def test_who_is_told_of_a_vote_and_not_of_the_opening_takes_nothing_up(watch: Watch):
+    """As when a reorg put the opening into an earlier block than the scheduler knows."""
+    chain, trade = watch.chain, watch.trade
+    watch.follower._births = None
+    deal = trade.deal()
+    task, known = task_of(deal), await watch.hub.deal(deal)
+    assert known is not None
+    trade.send(chain.scheduler, trade.calls.initialize(deal, 0))
+    opened = int(chain.rpc("eth_blockNumber"), 16)
+    watch.contribute(task, deal)
+    async with watch.following():
+        await watch.taken()
+        with pytest.raises(Unavailable, match="opening"):
+            await watch.follower.catch_up(Ordered(known, 0), opened + 1)
+        assert watch.facts(task) == []
+        await watch.follower.catch_up(Ordered(known, 0), opened)
+    kinds = [type(fact) for fact in watch.facts(task)]
+    assert kinds == [Ordered, Initialized, Contributed, ConsensusReached]
 
 
 async def test_a_reorg_takes_back_what_was_told(watch: Watch):

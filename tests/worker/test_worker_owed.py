@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from tallystick.engine.errors import Unavailable
 from tallystick.engine.journal import Entry, Journal
 from tallystick.lifecycle.facts import Computed, Fact, Started
 from tallystick.poco.values import Address, Digest
@@ -73,3 +74,26 @@ async def test_what_is_owed_anyhow_is_told_once(journal: Journal[Fact]) -> None:
     assert owed.meet("b", ["open", "over"])
     await owed.tell(teller)
     assert teller.heard == ["open Started", "over Started", "open Computed"]
+
+
+@pytest.mark.anyio
+async def test_who_is_interrupted_goes_on_where_it_was(journal: Journal[Fact]) -> None:
+    """Every second message is lost, and the first report can never be placed: found in a whole
+    world, in which an upload was never told to a scheduler that had begun anew."""
+    owed, heard = Owed(journal), list[int]()
+
+    async def lossy(entry: Entry[Fact]) -> bool:
+        heard.append(entry.seq)
+        if len(heard) % 2 == 0:
+            raise Unavailable("lost")
+        return entry.seq != 1
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await owed.tell(lossy)
+    await owed.tell(lossy)
+    assert heard == [1, 2, 2, 3, 3]
+    assert [entry.seq for entry in owed.left] == [1]
+    with pytest.raises(Unavailable):
+        await owed.tell(lossy)
+    assert heard[5:] == [1], "what could not be placed is told again in every round"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 from worker_lab import DEAL, Bench
 
+from tallystick.chain.follow import Follower, NoteCursor
+from tallystick.chain.heads import Heads
+from tallystick.chain.logs import TASK_TOPICS
+from tallystick.chain.watcher import Watcher
 from tallystick.engine.errors import Refused, Unavailable
 from tallystick.lifecycle.facts import (
     Aborted,
@@ -110,10 +115,12 @@ class Caught:
     head: int = 5
     asked: list[int] = field(default_factory=list[int])
 
-    async def catch_up(self, task: TaskId, from_block: int) -> None:
+    async def catch_up(self, born: Ordered, from_block: int) -> None:
         self.asked.append(from_block)
-        if self.worker.task(task).status.value == "unset":
-            self.worker.engine.record(str(task), Initialized())
+        stream = str(born.deal.task_id(born.index))
+        if stream not in self.worker.engine.states:
+            self.worker.engine.record(stream, born)
+            self.worker.engine.record(stream, Initialized())
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +188,68 @@ async def test_an_assignment_is_taken_up_once(worker: Bench, line: Line):
     assert mine.authorization == permission.signature.value
     await session._hear(assigned(permission, weight=3, from_block=17))
     assert worker.task(permission.chain_task_id) == task
+
+
+@asynccontextmanager
+async def following(worker: Bench) -> AsyncIterator[Follower]:
+    """What the worker follows the chain with, from the newest block on."""
+    rpc = worker.hub.rpc
+    heads = Heads(rpc, None, poll=0.02)
+    watcher = Watcher(
+        rpc,
+        address=worker.hub.address,
+        topics=TASK_TOPICS,
+        cursor=NoteCursor(worker.journal),
+        start=int(worker.trade.chain.rpc("eth_blockNumber"), 16),
+        heads=heads,
+    )
+    follower = Follower(
+        hub=worker.hub, watcher=watcher, engine=worker.engine, clock=worker.steps.clock
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heads.run)
+        tasks.start_soon(follower.run)
+        yield follower
+        tasks.cancel_scope.cancel()
+
+
+async def test_no_copy_of_the_journal_knows_a_task_that_has_begun_by_its_deal_alone(
+    worker: Bench, line: Line, monkeypatch: pytest.MonkeyPatch
+):
+    """Who is killed there, or set back to such a copy later, when the task is over and nobody
+    offers it any more, would wait for its beginning for ever."""
+    permission = await offered(worker)
+    id, trade, ask = permission.chain_task_id, worker.trade, worker.hub.rpc.call
+    trade.send(trade.chain.scheduler, trade.calls.initialize(permission.deal_id, 0))
+    birth, copies, away = int(trade.chain.rpc("eth_blockNumber"), 16), list[list[str]](), True
+    trade.chain.mine(2)
+
+    async def call(method: str, *params: Any) -> Any:
+        """The node is away at the worst moment, and then a copy is made."""
+        if method == "eth_getLogs" and params[0]["topics"] == [None, str(id)]:
+            copies.append(copied(worker))
+            if away:
+                raise Unavailable("away")
+        return await ask(method, *params)
+
+    monkeypatch.setattr(worker.hub.rpc, "call", call)
+    worker.engine.listen(lambda entry: copies.append(copied(worker)))
+    session = session_of(worker, line)
+    async with following(worker) as session.follower:
+        with pytest.raises(Unavailable):
+            await session._hear(assigned(permission, from_block=birth))
+        assert worker.engine.states == {}
+        away = False
+        await session._hear(assigned(permission, from_block=birth))
+    assert worker.task(id).replicates[worker.me].status is Status.ASSIGNED
+    assert copied(worker) == ["Ordered", "Initialized", "Assigned"]
+    assert ["Ordered"] not in copies
+
+
+def copied(worker: Bench) -> list[str]:
+    """The facts in a copy of the journal that is made now."""
+    with closing(sqlite3.connect(worker.journal.path)) as db:
+        return [kind for (kind,) in db.execute("SELECT kind FROM facts ORDER BY seq")]
 
 
 @pytest.mark.parametrize(

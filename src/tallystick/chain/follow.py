@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from tallystick.chain.answers import RpcError
 from tallystick.chain.hub import Hub
 from tallystick.chain.logs import (
     Log,
@@ -41,10 +42,11 @@ from tallystick.lifecycle.facts import (
     Finalized,
     IllegalFact,
     Initialized,
+    Ordered,
     Reopened,
     Revealed,
 )
-from tallystick.lifecycle.task import Task
+from tallystick.lifecycle.task import Task, advance
 from tallystick.poco.contribution import weight
 from tallystick.poco.values import Hash, TaskId
 
@@ -163,33 +165,47 @@ class Follower:
                 self._begun.set()
                 self._engine.review_all()
 
-    async def catch_up(self, task: TaskId, from_block: int) -> None:
-        """Take over what happened to a task before we knew it, up to the block that we follow
-        from: what comes later, or is undone, we are told like everything else. Raises
-        Unavailable, also while a node knows the task and tells nothing of it."""
+    async def catch_up(self, born: Ordered, from_block: int) -> None:
+        """Take up a task, and what happened to it before we knew it, up to the block that we
+        follow from: what comes later, or is undone, we are told like everything else. Raises
+        Unavailable, also while a node knows the task and tells nothing of its opening.
+
+        All of it becomes durable at once, or nothing: who knew of the deal alone would wait for
+        an opening that is long past.
+        """
+        task = born.deal.task_id(born.index)
+        stream = str(task)
         await self._begun.wait()
         async with self._turn:
             question: dict[str, Any] = {
                 "address": str(self._hub.address),
                 "fromBlock": hex(max(0, min(from_block, self.head))),
                 "toBlock": hex(self.head),
-                "topics": [None, str(task)],
+                "topics": [None, stream],
             }
-            told = await self._hub.rpc.call("eth_getLogs", question)
-            if not told:
+            told = _about(await self._hub.rpc.call("eth_getLogs", question))
+            if not _opened(told):
                 await self._require_unborn(task, question)
-            await self._take_all(known for raw in told if (known := decode(raw)) is not None)
+            known = self._engine.states.get(stream)
+            proven = [
+                (await self._fact(each, known or advance(None, born)), each.at) for each in told
+            ]
+            with self._engine.together():
+                if known is None:
+                    self._engine.record(stream, born)
+                for fact, at in proven:
+                    self._record(stream, fact, at)
 
     async def _require_unborn(self, task: TaskId, question: dict[str, Any]) -> None:
-        """Raises Unavailable when a node knows a task whose logs it tells none of, not even of
-        the blocks that we will hear of later: it lies, or did not index them yet."""
+        """Raises Unavailable when a node knows a task whose opening it does not tell, not even
+        in the blocks that we will hear of later: it lies, or did not index them yet."""
         about = self._hub.queries.task(task)
         known, later = await self._hub.rpc.batch(
             [about.request, ("eth_getLogs", ({**question, "toBlock": "latest"},))]
         )
-        if answered(about, known) is not None and not later:
+        if answered(about, known) is not None and not _opened(_about(_told(later))):
             self._hub.rpc.doubt()
-            raise Unavailable(f"A node has {task}, but tells no log of it.")
+            raise Unavailable(f"A node has {task}, but tells no log of its opening.")
 
     async def _take_all(self, logs: Iterable[Log]) -> None:
         for _, together in groupby(logs, key=lambda each: each.at.transaction):
@@ -247,6 +263,23 @@ class Follower:
             return each.at.timestamp + task.deal.reveal_period
         known = await self._hub.task(each.task)
         return known.reveal_deadline if known else 0
+
+
+def _told(answer: Any) -> Any:
+    """What a node answered in a batch; raises its error."""
+    if isinstance(answer, RpcError):
+        raise answer
+    return answer
+
+
+def _about(told: Any) -> list[TaskLog]:
+    """What a node tells of a task."""
+    known = (decode(raw) for raw in told)
+    return [each for each in known if isinstance(each, TaskLog)]
+
+
+def _opened(told: list[TaskLog]) -> bool:
+    return any(isinstance(each, TaskInitialize) for each in told)
 
 
 def plain_fact(

@@ -21,18 +21,23 @@ class Owed:
     """Those that were read and not acknowledged."""
     _read: int = -1
     """Up to where the journal was read; -1: not yet."""
+    _begins: int = 0
+    """The entry at which the last round was broken off."""
 
     async def tell(self, one: Callable[[Entry[Fact]], Awaitable[bool]]) -> None:
         """Tell `one` after the other; it says whether the scheduler has it now, or never will.
 
-        A message that is lost costs that one: what was told before it is not told again, or a
-        long story would never come to its end over a bad line.
+        A message that is lost costs that one: the next round begins with it. Else a long story
+        would never come to its end over a bad line, nor would one whose beginning a new
+        scheduler cannot place any more.
         """
         self._look()
         try:
-            for entry in list(self.left):
+            for entry in [each for each in self.left if each.seq >= self._begins]:
+                self._begins = entry.seq
                 if await one(entry):
                     self.left.remove(entry)
+            self._begins = 0
         finally:
             self._settle()
 
@@ -47,6 +52,7 @@ class Owed:
             known = {entry.seq for entry in self.left}
             self.left += [e for e in again if e.seq <= self._read and e.seq not in known]
             self.left.sort(key=lambda entry: entry.seq)
+            self._begins = 0
             self._settle()
         self.journal.note(MET, scheduler)
         return met is not None

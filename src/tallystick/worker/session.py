@@ -278,9 +278,8 @@ class Session:
             raise Unavailable(f"The node does not know deal {permission.deal_id} yet.")
         if not self._is_good(permission, deal, unsigned=told.digest_first):
             return
-        if stream not in self.engine.states:
-            self.engine.record(stream, Ordered(deal, permission.task_index))
-        await self.follower.catch_up(permission.chain_task_id, told.from_block)
+        born = Ordered(deal, permission.task_index)
+        await self.follower.catch_up(born, told.from_block)
         signed = None if signature == UNSIGNED else signature
         terms = Scrutiny(audits=told.goes_on, digest_first=True) if told.digest_first else None
         assigned = Assigned(self.me, told.weight or 2, signed, told.alone, terms)
