@@ -28,7 +28,7 @@ class Twisted(Rpc):
     def __init__(self, lab: Lab, twist, *, nodes: int = 2) -> None:
         port = lab.url.rsplit(":", 1)[1]
         urls = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
-        super().__init__(urls[:nodes], survey_every=3600)
+        super().__init__(urls[:nodes], timeout=60, survey_every=3600)
         self._twist = twist
         self.lied = anyio.Event()
 

@@ -186,6 +186,37 @@ async def test_a_node_that_is_stuck_is_left():
             assert await rpc.call("eth_chainId") == "0x1"
 
 
+async def test_a_node_whose_answers_cross_each_other_is_not_left():
+    """The later question is answered first, a block later: the other answer is not old news."""
+    overtaken = threading.Event()
+
+    def crossing(asked):
+        methods = {each["method"] for each in asked} if isinstance(asked, list) else set()
+        if "eth_slow" in methods:
+            assert overtaken.wait(60)
+        later = methods & {"eth_quick", "eth_after"}
+        return honest(TELLS_FIRST, height=101 if later else 100)(asked)
+
+    told = {}
+    with node(crossing) as first, node(honest({"eth_after": "second"})) as second:
+        async with Rpc([first, second], survey_every=3600) as rpc:
+            assert await rpc.call("eth_before") == "first"
+
+            async def slow() -> None:
+                told["slow"] = await rpc.call("eth_slow")
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(slow)
+                await anyio.wait_all_tasks_blocked()
+                told["quick"] = await rpc.call("eth_quick")
+                overtaken.set()
+            assert (await rpc.batch([("eth_after", ())]), rpc.in_use) == (["first"], first)
+    assert told == {"slow": "first", "quick": "first"}
+
+
+TELLS_FIRST = {f"eth_{name}": "first" for name in ("before", "slow", "quick", "after")}
+
+
 async def test_a_node_that_was_killed_is_used_again(lab: Lab, lab_rpc: Rpc):
     state = lab.dump()
     assert int(await lab_rpc.call("eth_blockNumber"), 16) == lab.height

@@ -37,7 +37,8 @@ _RETRIES = (0.002, 0.005, 0.02, 0.05, 0.1)
 @dataclass(slots=True)
 class _Node:
     url: str
-    height: int = 0
+    behind: bool = False
+    """Whether it told fewer blocks, when it was asked last, than had been seen before."""
     down_until: float = 0.0
     doubted_until: float = 0.0
     name: str = field(init=False)
@@ -51,7 +52,7 @@ class Rpc:
     """Speaks to the first of `urls` that is healthy and not behind the others.
 
     With several nodes each message also asks for the block number. An answer from a node that
-    has fewer blocks than another one was seen to have is thrown away and the next node is
+    has fewer blocks than were seen before it was asked is thrown away and the next node is
     asked; when only lagging nodes are left, they are believed after `forget` seconds, since
     then the chain itself must have gone back.
 
@@ -165,7 +166,7 @@ class Rpc:
             key=lambda node: (
                 node.down_until > now,
                 max(node.doubted_until, now),
-                node.height < self._highest,
+                node.behind,
                 node is not self._current,
             ),
         )
@@ -173,24 +174,27 @@ class Rpc:
     async def _ask_fresh(
         self, node: _Node, requests: Sequence[Request]
     ) -> list[Any | RpcError]:
-        height, *answers = await self._ask(node, [("eth_blockNumber", ()), *requests])
-        if isinstance(height, RpcError):
-            raise NodeError(0, f"{node.name} does not tell its block number: {height}")
-        self._saw(node, int(height, 16))
-        if node.height < self._highest:
-            raise NodeError(
-                0, f"{node.name} is at block {node.height}, behind {self._highest} seen before"
-            )
+        known = self._highest
+        number, *answers = await self._ask(node, [("eth_blockNumber", ()), *requests])
+        if isinstance(number, RpcError):
+            raise NodeError(0, f"{node.name} does not tell its block number: {number}")
+        height = int(number, 16)
+        self._saw(node, height, known)
+        if node.behind:
+            raise NodeError(0, f"{node.name} is at block {height}, behind {known} seen before")
         return answers
 
-    def _saw(self, node: _Node, height: int) -> None:
+    def _saw(self, node: _Node, height: int, known: int) -> None:
+        """The node tells its height; `known` was the highest one when it was asked. It is not
+        behind when only an answer to a later question was faster than its own."""
         now = time.monotonic()
-        node.height = height
+        node.behind = height < min(known, self._highest)
         if height >= self._highest:
             self._highest, self._highest_at = height, now
-        elif now - self._highest_at > self._forget:
+        elif node.behind and now - self._highest_at > self._forget:
             log.warning("the chain went back from block %d to %d", self._highest, height)
             self._highest, self._highest_at = height, now
+            node.behind = False
 
     async def _survey_if_due(self) -> None:
         """Look at all nodes now and then: one that is stuck must not be believed for ever."""
@@ -206,9 +210,10 @@ class Rpc:
     async def _height(self, node: _Node) -> None:
         try:
             with anyio.move_on_after(self._survey_every):
+                known = self._highest
                 (height,) = await self._ask(node, [("eth_blockNumber", ())])
                 if isinstance(height, str):
-                    self._saw(node, int(height, 16))
+                    self._saw(node, int(height, 16), known)
         except NodeError as trouble:
             log.warning("%s", trouble)
 
