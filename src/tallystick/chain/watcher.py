@@ -58,6 +58,8 @@ class Blocks:
     logs: tuple[Log, ...]
     tip: Head
     """The latest block, which is `head` unless confirmations or older blocks are waited for."""
+    target: int
+    """The newest block that may be told by now, which is `head` unless older blocks are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ class Watcher:
         self._require_complete(raw, marks)
         logs = tuple(known for each in raw if (known := decode(each)) is not None)
         self._remember(marks)
-        return Blocks(marks[-1], logs, tip)
+        return Blocks(marks[-1], logs, tip, target)
 
     async def _bearable_range(
         self, first: int, target: int, tip: Head
