@@ -122,6 +122,12 @@ class Follower:
         self._complaints = Complaints(log)
         self.head = 0
         """The newest block taken over."""
+        self.caught_up: Callable[[], object] = lambda: None
+        """Called once, when the past is taken over: the clock may be asked from now on."""
+        self._goal: int | None = None
+        """Where the past ends: the newest block that there was when its reading began."""
+        self._past = True
+        """Whether it is still read."""
         self._begun, self._turn = anyio.Event(), anyio.Lock()
 
     @property
@@ -158,12 +164,26 @@ class Follower:
                 await self._undo(block)
                 self._watcher.taken(news)
             case Blocks(head=head, logs=logs, tip=tip):
+                self._clock.waits = self._past
                 self._clock.saw(tip.timestamp)
                 await self._take_all(logs)
                 self._watcher.taken(news)
                 self.head = head.number
                 self._begun.set()
+                if self._past:
+                    self._look_for_present(news)
                 self._engine.review_all()
+
+    def _look_for_present(self, news: Blocks) -> None:
+        """The past has an end: what was the newest block when its reading began, or what is the
+        newest one of a node that knows fewer. Until then nothing is decided, since tasks that
+        are open in what was read may have ended long ago."""
+        self._goal = news.target if self._goal is None else self._goal
+        if news.head.number >= min(self._goal, news.target):
+            self._past = self._clock.waits = False
+            self.caught_up()
+        else:
+            log.info("The past is read up to block %d of %d", news.head.number, self._goal)
 
     async def catch_up(self, born: Ordered, from_block: int) -> None:
         """Take up a task, and what happened to it before we knew it, up to the block that we

@@ -21,6 +21,8 @@ class ChainClock:
         self._seen = elapsed()
         self.count = 0
         """How often a newest block was told: what was read at another count may be old."""
+        self.waits = False
+        """Whether what happened before our start is still read."""
 
     def saw(self, head: Instant) -> None:
         """A block of that timestamp is the newest."""
@@ -29,8 +31,8 @@ class ChainClock:
 
     @property
     def known(self) -> bool:
-        """Whether any block was seen yet."""
-        return self._head > 0
+        """Whether anything can be decided by it: a block was seen, and what led to it read."""
+        return self._head > 0 and not self.waits
 
     @property
     def age(self) -> float:

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tallystick import __version__
+from tallystick.engine.clock import ChainClock
 from tallystick.lifecycle.audit import goes_on
 from tallystick.lifecycle.facts import Completed, Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
@@ -256,7 +257,7 @@ async def available(
     """A replicate, at once or within `wait` seconds; 204 when there is none. A worker of ours
     that never registered here is told so (412)."""
     if not desk.pool.clock.known or (not wait and _stands_still(request)):
-        return _no_chain(request)
+        return _no_chain(request, desk.pool.clock)
     if wait and desk.pool.roster.model(worker) is None:
         register = f"{worker} is not registered here: POST /workers/register first."
         return refusal(412, register, request.url.path)
@@ -310,7 +311,7 @@ async def _interrupted(
 ) -> Response:
     """How a worker that started again goes on with each of its tasks. One of ours knows."""
     if not desk.pool.clock.known:
-        return _no_chain(request)
+        return _no_chain(request, desk.pool.clock)
     books: TaskBooks = request.app.state.books
     found = recovery.recovered(desk.pool, books, worker)
     return told([each.model_dump(mode="json", by_alias=True) for each in found])
@@ -323,11 +324,11 @@ def _stands_still(request: Request) -> bool:
     return age is not None and age > signs.stale_after
 
 
-def _no_chain(request: Request) -> Response:
+def _no_chain(request: Request, clock: ChainClock) -> Response:
     """Java's client waits as long as it is told to; else it would ask again at once."""
     headers = {"retry-after": "1"}
-    said = "No fresh block is known: ask again."
-    return refusal(503, said, request.url.path, headers=headers)
+    missing = "The chain's past is still read" if clock.waits else "No fresh block is known"
+    return refusal(503, f"{missing}: ask again.", request.url.path, headers=headers)
 
 
 async def _update(
@@ -337,7 +338,7 @@ async def _update(
     pool, stream = desk.pool, str(task_id)
     ours = bool(request.headers.get(INSTANCE))
     if not pool.clock.known or (not ours and _stands_still(request)):
-        return _no_chain(request)
+        return _no_chain(request, pool.clock)
     task = pool.engine.states.get(stream)
     if task is None or worker not in task.replicates:
         return unplaced(body.status)

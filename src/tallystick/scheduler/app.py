@@ -168,6 +168,7 @@ async def _build(config: SchedulerConfig, stack: AsyncExitStack) -> Parts:
     window.orders = office.orders
     app.state.figures.registry.register(Takings(office.figures))
     app.state.vitals.know(heads, follower, sender)
+    follower.caught_up = app.state.channel.wake_all
     app.state.dashboard.know(office.watch, office.book)
     app.state.office = office
     company.open(pool, app, office.steered)

@@ -151,6 +151,8 @@ class Giving:
         applicant = self._applicant(worker, bool(instance), ask.purse)
         if known is None or applicant is None or not self._openings.wants(task):
             return None
+        if not self._pool.clock.known:
+            return None  # it may have ended long ago, in blocks that this process did not read
         free = self._openings.busy(worker) < applicant.slots
         late = worker in known.replicates or too_late(known.deal, self._pool.clock.now())
         able = suits(applicant, known) and unable(applicant, needs_of(known.deal)) is None

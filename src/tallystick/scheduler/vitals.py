@@ -40,6 +40,8 @@ class Vitals:
     """The newest block that a node told of."""
     followed: Callable[[], int] = lambda: 0
     """The newest block whose logs are taken over."""
+    reads_past: Callable[[], bool] = lambda: False
+    """Whether what happened before the start is still read."""
     pending: Callable[[], tuple[float, ...]] = tuple
     """Since when each transaction waits to be mined; seconds since the epoch."""
     gas_spent: Callable[[], int | None] = lambda: None
@@ -56,6 +58,7 @@ class Vitals:
     def know(self, heads: Heads, follower: Follower, sender: Sender) -> None:
         """Look at these from now on."""
         self.head, self.followed = lambda: heads.latest, lambda: follower.head
+        self.reads_past = lambda: follower.clock.waits
         self.pending = lambda: _waiting(sender)
         self.gas_spent = Spent(sender.spent).wei
 
@@ -74,6 +77,8 @@ class Vitals:
             yield "No block of the chain is known yet: check rpc_urls if it stays so."
         elif age > self.stale_after:
             yield f"The newest block is {age:.0f} s old: the node, or the chain, stands still."
+        if self.reads_past():
+            yield f"The chain's past is still read, by now up to block {self.followed()}: wait."
         if not self.recovered:
             yield "The journal is still read: wait."
 

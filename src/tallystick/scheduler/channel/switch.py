@@ -70,6 +70,11 @@ class Switch:
         for session in self._followers.get(stream, ()):
             session.wake()
 
+    def wake_all(self) -> None:
+        """Everybody may have to be told something."""
+        for session in self.sessions:
+            session.wake()
+
     def close(self) -> None:
         """The scheduler ends: so do all sessions, and workers look for another process."""
         self._closed = True
