@@ -45,6 +45,9 @@ def differences(task: Task, chain: ChainTask | None) -> Iterator[str]:
         yield "set of winners"
     if {r.worker for r in task.winners if r.revealed} != set(chain.winners(Vote.PROVED)):
         yield "set of reveals"
+    silent = (r for r in task.replicates.values() if r.worker not in chain.contributions)
+    if chain.contributions and any(r.alone for r in silent):
+        yield "worker that may decide alone"
     rejected = {w for w, c in chain.contributions.items() if c.status is Vote.REJECTED}
     if {r.worker for r in task.in_status(Status.REJECTED)} != rejected:
         yield "set of rejected votes"
