@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick.chain import contracts
 from tallystick.chain.abi import decode, parameters, selector
+from tallystick.lifecycle.facts import Assigned
 from tallystick.lifecycle.replicate import OVER
-from tallystick.lifecycle.task import TaskStatus
 from tallystick.poco.contribution import result_hash
 from tallystick.poco.ledger import ChainStatus, Vote
 from tallystick.poco.rewards import KITTY
@@ -19,6 +19,8 @@ from tallystick.sim.odds import Character, Machine
 from tallystick.sim.whole.blocks import gas_of
 
 if TYPE_CHECKING:
+    from tallystick.engine.journal import Entry
+    from tallystick.lifecycle.facts import Fact
     from tallystick.sim.whole.audits import Opinions
     from tallystick.sim.whole.blocks import Blocks, Refusal, Sent
     from tallystick.sim.whole.keeper import Keeper
@@ -29,6 +31,8 @@ _FINISH = selector(contracts.CONTRIBUTE_AND_FINALIZE)
 _REVEAL = selector(contracts.REVEAL)
 _AHEAD = 14
 """Seconds that a reveal may need: from the last block, over the node, into the next ones."""
+_BEHIND = 30
+"""Seconds by which what a node tells of the chain may be old."""
 
 
 class Watched(Protocol):
@@ -59,8 +63,14 @@ class Promises:
         self._world = world
         self._refused = 0
         self._found: list[str] = []
+        self._ended: dict[TaskId, int] = {}
+        """Since when tasks have ended, in seconds since the beginning."""
         self._block = ""
         world.blocks.on_send = self._sent
+
+    def attend(self, scheduler: Any) -> None:
+        """A scheduler starts."""
+        scheduler.engine.listen(self._given)
 
     def check(self) -> None:
         """Raise Broken when something does not hold now."""
@@ -77,6 +87,14 @@ class Promises:
     def settled(self) -> bool:
         """Whether nothing is left to do."""
         return not self._world.blocks.waiting and not any(self._left_over())
+
+    def _given(self, entry: Entry[Fact]) -> None:
+        """A scheduler reads what happened before its start, and then gives work."""
+        if not isinstance(entry.fact, Assigned):
+            return
+        task, began = TaskId(entry.stream), self._world.scheduler.since
+        if self._ended.get(task, began) + _BEHIND < began:
+            self._found.append(f"{entry.fact.worker} is given {task}, which ended long ago")
 
     def _sent(self, sent: Sent, old: Sent | None) -> None:
         """A transaction reached a node: what it says must be on its sender's disk, and what it
@@ -109,6 +127,7 @@ class Promises:
         blocks = self._world.blocks
         if self._block != blocks.head.hash:
             self._block = blocks.head.hash
+            self._note_ends()
             yield from self._refusals()
             yield from self._money()
             yield from self._missed()
@@ -116,6 +135,12 @@ class Promises:
             for party in self._world.parties:
                 yield from self._disagreements(party)
         yield from self._world.opinions.complaints()
+
+    def _note_ends(self) -> None:
+        before, self._ended = self._ended, {}
+        for task in self._world.blocks.ledger.tasks.values():
+            if task.status not in _OPEN:
+                self._ended[task.id] = before.get(task.id, self._world.now)
 
     def _refusals(self) -> Iterator[str]:
         fresh = self._world.blocks.refusals[self._refused :]
@@ -225,8 +250,6 @@ class Promises:
     def _unfinished(self, party: Keeper) -> Iterator[str]:
         world = self._world
         for task in party.process.engine.states.values():
-            if _never_begun(task, party, world.scheduler):
-                continue
             if not task.status.over:
                 yield f"{party.name} still waits for {task.id}"
             for mine in task.replicates.values():
@@ -251,13 +274,6 @@ class Promises:
         process = self._party(worker).process
         known = process and process.engine.states.get(str(task))
         return known is not None and worker in known.replicates
-
-
-def _never_begun(task: Any, party: Keeper, scheduler: Keeper) -> bool:
-    """Whether a worker knows a task's deal, and not its beginning, because it was set back to
-    then, or was offered by a new scheduler what the chain had settled: it hears of that only
-    when it is offered the task again."""
-    return (party.aged or scheduler.aged) and task.status is TaskStatus.UNSET
 
 
 def _position(process: Any) -> tuple[int, str]:

@@ -296,6 +296,7 @@ class Whole:
         around = self._around(keeper, life)
         process = _programs().SchedulerProcess(around, self.terms, self.opinions.begins)
         self.opinions.attend(process)
+        self.promises.attend(process)
         return process
 
     def _worker(self, spec: Spec, keeper: Keeper, life: Life) -> Any:
