@@ -21,6 +21,7 @@ from tallystick.sim.blocks import Block
 from tallystick.sim.books import misbooked, reread
 from tallystick.sim.calls import Contribute, Finish
 from tallystick.sim.chain import Refusal
+from tallystick.sim.hearing import unheard
 from tallystick.sim.odds import Character
 from tallystick.sim.opinions import Opinions
 from tallystick.sim.parties import Party, Worker
@@ -84,6 +85,7 @@ class Invariants:
         yield from self._forgetful()
         yield from self._recruiting.complaints()
         yield from self._opinions.complaints()
+        yield from unheard(self._world)
 
     def _miscounted(self) -> Iterator[str]:
         """Every consensus, and every score, is what the rules make of the votes."""

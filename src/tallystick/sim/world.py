@@ -223,6 +223,8 @@ class World:
             return
         if call is not None and self._under_way(party, command, call):
             return
+        if call is not None:
+            self._is_possible(party, call)
         party.busy.add(command)
         self._announce(party, command)
         delay = self.random.randint(0, RELOOK) if call else self.random.randint(1, 8)
@@ -281,15 +283,20 @@ class World:
 
     def _act(self, party: Party, command: Command, call: Call) -> None:
         """Look, then send."""
-        if not worthwhile(self.chain.ledger, call, self.now):
-            if party.is_at_head_of(self.chain.blocks):
-                self.pointless.append(f"{party.name} wanted {call.action}")
+        if not self._is_possible(party, call):
             return
         if isinstance(call.action, Contribute) and self._too_poor(party, command.task):
             party.record(command.task, Failed(party.address, Step.CONTRIBUTE, "STAKE_TOO_LOW"))
             return
         copies = isinstance(party, Worker) and party.machine.character is Character.COPYCAT
         self._send(copied(self.chain.ledger, call) if copies else call)
+
+    def _is_possible(self, party: Party, call: Call) -> bool:
+        """Whether the chain would take it now, as whoever knows all of the chain must know."""
+        possible = worthwhile(self.chain.ledger, call, self.now)
+        if not possible and party.is_at_head_of(self.chain.blocks):
+            self.pointless.append(f"{party.name} wanted {call.action}")
+        return possible
 
     def _send(self, call: Call) -> None:
         self._tell("mempool", call)
