@@ -270,6 +270,40 @@ def test_who_votes_for_something_else_than_it_handed_in(
     assert withholds(task, 0) is is_known
 
 
+VOTED = {"status": S.REVEALED, "authorization": PERMIT, "vote": result_hash(TASK, WRONG)}
+COPIED = first(A, {}, RIGHT, **VOTED)  # type: ignore[arg-type]
+"""Voted for what it had not handed in."""
+FOUND_OUT = replace(COPIED, agreed=False)
+STANDS = first(B, {}, WRONG, **VOTED)  # type: ignore[arg-type]
+"""Voted for what it had handed in."""
+
+
+@pytest.mark.parametrize(
+    ("replicates", "is_known"),
+    [
+        ([COPIED], True),
+        ([COPIED, replace(COPIED, worker=B)], True),
+        # Somebody stands by it, and nothing speaks against it.
+        ([COPIED, STANDS], False),
+        ([FOUND_OUT, STANDS], False),
+        ([FOUND_OUT, holds(B, {}, WRONG)], False),
+        ([FOUND_OUT, STANDS, first(C, OPINION, RIGHT, S.FAILED)], True),
+        # What it had handed in is what somebody else computed, too.
+        ([FOUND_OUT, STANDS, first(C, OURS, RIGHT)], True),
+        ([FOUND_OUT, STANDS, first(C, OURS, WRONG)], False),
+        ([FOUND_OUT, STANDS, first(C, OPINION, WRONG)], False),
+        ([FOUND_OUT, replace(STANDS, agreed=False)], True),
+        ([STANDS, first(C, OURS, RIGHT)], False),
+        ([STANDS, replace(STANDS, worker=C, agreed=False)], True),
+    ],
+)
+def test_a_copied_vote_speaks_neither_for_nor_against_whom_it_agrees_with(
+    replicates: list[Replicate], is_known: bool
+) -> None:
+    task = decided(*replicates, consensus=result_hash(TASK, WRONG))
+    assert is_refuted(task) is is_known
+
+
 # --- whether somebody is asked ----------------------------------------------------------------
 
 TOLD = first(A, DRAWN, RIGHT)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from tallystick.lifecycle import audit
+from tallystick.lifecycle import agenda, audit
 from tallystick.lifecycle.audit import Conclude
 from tallystick.lifecycle.task import Task
+from tallystick.poco.ledger import ChainStatus
 from tallystick.sim.invariants import Broken
 from tallystick.sim.odds import Character, Machine, Odds, Plan, Purchase
 from tallystick.sim.scenarios import live
 
 HONEST = Machine(slots=2)
 LIAR = Machine(character=Character.LIAR, slots=2)
+BOUGHT = Purchase(at=1, time_unit=60, lots=(3,), trust=9)
 
 
 def audited(*machines: Machine, auditors: int = 1, seed: int = 3) -> Plan:
@@ -79,3 +82,25 @@ def test_a_right_result_that_nobody_may_vote_for_is_seen(
     monkeypatch.setattr(audit, "_electors", lambda task, now: iter(()))
     with pytest.raises(Broken, match=r"is right on 0x.*, and nobody may vote"):
         live(CROWD)
+
+
+def test_a_copied_vote_does_not_cost_the_pool_its_stake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever copies a vote loses its own stake, and whoever computed it is paid."""
+    copycat = Machine(character=Character.COPYCAT, score=15)
+    sought = replace(
+        audited(Machine(score=15), copycat, auditors=0, seed=12), purchases=(BOUGHT,)
+    )
+    world = live(sought)
+    ended = [task.status for task in world.chain.ledger.tasks.values()]
+    assert ended == [ChainStatus.COMPLETED] * 3
+    monkeypatch.setattr(agenda, "is_refuted", taken_at_its_word)
+    monkeypatch.setattr(audit, "is_refuted", taken_at_its_word)
+    with pytest.raises(Broken, match=r"the result of worker 1 on 0x.* was wasted"):
+        live(sought)
+
+
+def taken_at_its_word(task: Task) -> bool:
+    """As if a copied vote spoke against all that it agrees with."""
+    return any(r.refuted for r in task.winners)

@@ -92,8 +92,17 @@ def is_second_opinion(task: Task) -> bool:
 
 
 def is_refuted(task: Task) -> bool:
-    """Whether what won the vote is known to be wrong: nothing of it is to be paid."""
-    return any(r.refuted or _broke_word(task, r) for r in task.winners)
+    """Whether what won the vote is known to be wrong: nothing of it is to be paid.
+
+    A winner that had handed in something else says nothing for the result, nor against those
+    that stand by it: whoever copies a vote can't reveal it, and is not to cost the pool its
+    stake. What it had handed in counts as what it computed.
+    """
+    winners = list(task.winners)
+    stand = [r for r in winners if not _broke_word(task, r)]
+    if not stand or any(r.refuted for r in stand):
+        return bool(winners)
+    return len(stand) < len(winners) and _right(task) not in (None, task.consensus)
 
 
 def withholds(task: Task, now: Instant) -> bool:
@@ -132,11 +141,18 @@ def _broke_word(task: Task, mine: Replicate) -> bool:
     return mine.digest_first and mine.vote != result_hash(task.id, mine.digest)
 
 
+def _word(task: Task, mine: Replicate) -> Hash | None:
+    """What the worker computed: what it handed in before it saw others' votes, if it did."""
+    if mine.digest_first and mine.digest is not None:
+        return result_hash(task.id, mine.digest)
+    return _claim(task, mine)
+
+
 def _right(task: Task) -> Hash | None:
     """What is known to be right, if anything is."""
     owners = defaultdict[Hash, set[str]](set)
     for each in _watched(task):
-        claim, terms = _claim(task, each), each.scrutiny
+        claim, terms = _word(task, each), each.scrutiny
         if claim is None or terms is None:
             continue
         if terms.trusted:

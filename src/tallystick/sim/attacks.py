@@ -62,17 +62,29 @@ class Crook:
             yield "reveals another's digest", Reveal(task.id, Digest(task.digest))
 
 
-def copied(ledger: Ledger, call: Call) -> Call:
+def copied(ledger: Ledger, call: Call, *, turns: bool) -> Call:
     """What a copycat sends instead of `call`: the first vote there is, seal and all. What it
-    reveals afterwards must be refused, even the right digest."""
+    reveals afterwards must be refused, even the right digest.
+
+    `turns`: where there is nothing to copy, it votes for something that it has not handed in,
+    and that it can reveal.
+    """
     match call.action:
         case Contribute(task=task) as vote:
             first = next(iter(ledger.tasks[task].contributions.values()), None)
+            if first is None and turns:
+                return replace(call, action=replace(vote, digest=_turned(call.sender, task)))
             seen = (first.hash, first.seal) if first else None
             return replace(call, action=replace(vote, copied=seen))
         case Reveal(task=task, digest=digest):
-            mine = ledger.tasks[task].contributions[call.sender]
-            own = mine.seal == result_seal(call.sender, task, digest)
-            return call if own else replace(call, attack="reveals what it copied")
+            seal = ledger.tasks[task].contributions[call.sender].seal
+            for known in (digest, _turned(call.sender, task)):
+                if seal == result_seal(call.sender, task, known):
+                    return replace(call, action=Reveal(task, known))
+            return replace(call, attack="reveals what it copied")
         case _:
             return call
+
+
+def _turned(me: Address, task: TaskId) -> Digest:
+    return Digest(keccak(task + b"turned" + me))

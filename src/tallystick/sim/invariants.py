@@ -23,7 +23,7 @@ from tallystick.sim.calls import Contribute, Finish
 from tallystick.sim.chain import Refusal
 from tallystick.sim.hearing import unheard
 from tallystick.sim.odds import Character
-from tallystick.sim.opinions import Opinions
+from tallystick.sim.opinions import Opinions, is_sound
 from tallystick.sim.parties import Party, Worker
 from tallystick.sim.recruiting import Recruiting
 
@@ -200,8 +200,13 @@ class Invariants:
         task, there = worker.task(task_id), worker.up and self._world.scheduler.up
         failed = task is None or task.replicates[worker.address].status is Status.FAILED
         pools = self._world.scheduler.task(task_id)
-        wanted = pools is not None and not is_refuted(pools)
-        return there and wanted and not failed and not worker.silent
+        doubted = pools is None or (is_refuted(pools) and not self._is_sound(worker, pools))
+        return there and not (doubted or failed) and not worker.silent
+
+    def _is_sound(self, worker: Worker, task: Task) -> bool:
+        """Whether the pool must not take its result for wrong."""
+        world = self._world
+        return is_sound(world.plan, worker.machine.character, world.nature(task))
 
     def _missed_reveals(self) -> Iterator[str]:
         """A winner that was up and following the chain has revealed in time."""

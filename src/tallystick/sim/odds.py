@@ -67,7 +67,8 @@ class Character(StrEnum):
     DAWDLER = "dawdler"
     """Votes and reveals in the last seconds in which its agenda lets it."""
     COPYCAT = "copycat"
-    """Votes for what it sees on chain that somebody else has voted for."""
+    """Votes for what it sees on chain that somebody else has voted for; where digests are
+    handed in first, and there is nothing to copy, for something else than it handed in."""
     CROOK = "crook"
     """Works, and sends calls besides that the ledger must refuse."""
 

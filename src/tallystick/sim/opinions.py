@@ -11,6 +11,7 @@ from tallystick.lifecycle.facts import Audit, Audited, Authorized, Fact
 from tallystick.lifecycle.margins import headroom
 from tallystick.lifecycle.replicate import Replicate, Status
 from tallystick.lifecycle.task import Task, TaskStatus
+from tallystick.poco.contribution import result_hash
 from tallystick.poco.values import Address, Hash, Instant, TaskId
 from tallystick.sim.agreement import said
 from tallystick.sim.odds import Character, Machine, Nature, Plan
@@ -61,9 +62,11 @@ class Verdicts:
                 return
 
     def of_payment(self, task: Task) -> Iterator[str]:
-        """What is known to be wrong is not finalized."""
-        for who in task.winners:
-            if who.agreed is False:
+        """What is known to be wrong is not finalized. That somebody voted for something else
+        than it had handed in says nothing against those who stand by it."""
+        stand = [r for r in task.winners if not breaks_word(task, r)]
+        for who in stand or task.winners:
+            if who.agreed is False or not stand:
                 yield f"{self._name(who)} was found wrong on {task.id}, and is to be paid"
 
     def _allowed(self, task: Task, who: Replicate, now: Instant) -> Iterator[str]:
@@ -112,6 +115,8 @@ class Opinions:
         self._verdicts = Verdicts(world.plan, self._who, world.nature)
         self._held_up: Counter[TaskId] = Counter()
         """For how many seconds a right result waits, and nobody who has it may vote."""
+        self._unsaid: Counter[tuple[TaskId, Address]] = Counter()
+        """For how many seconds nobody notes that a worker broke its word."""
 
     def complaints(self) -> Iterator[str]:
         """What is wrong with what was decided in this second."""
@@ -128,6 +133,7 @@ class Opinions:
             if task := world.scheduler.task(TaskId(entry.stream)):
                 yield from self._verdicts.of(task, entry.fact, world.now)
         yield from self._held()
+        yield from self._unnoticed()
         for sent in world.chain.pool:
             action, honest = sent.call.action, not sent.call.attack
             if honest and isinstance(action, Finalize) and sent.at == world.now:
@@ -147,6 +153,21 @@ class Opinions:
             if self._held_up[task.id] > LET_VOTE:
                 yield f"somebody is right on {task.id}, and nobody may vote"
 
+    def _unnoticed(self) -> Iterator[str]:
+        """Who votes otherwise than it handed in is found out while its task goes on."""
+        world, before = self._world, self._unsaid
+        self._unsaid = Counter()
+        if not (world.scheduler.up and world.scheduler.is_at_head_of(world.chain.blocks)):
+            return
+        going = [task for task in world.scheduler.tasks if not task.status.over]
+        for task, who in ((t, who) for t in going for who in t.replicates.values()):
+            if not breaks_word(task, who) or who.agreed is False:
+                continue
+            key = (task.id, who.worker)
+            self._unsaid[key] = before[key] + 1
+            if self._unsaid[key] > LET_VOTE:
+                yield f"{self._who(who.worker)[0]} broke its word on {task.id} unseen"
+
     def _who(self, worker: Address) -> tuple[str, Machine]:
         known = self._world.workers[worker]
         return known.name, known.machine
@@ -164,6 +185,19 @@ def held_up(task: Task, now: Instant) -> Iterator[Address]:
         waits = right and not each.authorization and each.status in WAITING
         if waits and each.digest and said(task, each) not in going:
             yield each.worker
+
+
+def breaks_word(task: Task, who: Replicate) -> bool:
+    """Whether a worker votes for something else than it handed in."""
+    first = who.scrutiny is not None and who.scrutiny.digest_first
+    said_first = result_hash(task.id, who.digest) if first and who.digest else None
+    return None not in (said_first, who.vote) and said_first != who.vote
+
+
+def is_sound(plan: Plan, character: Character, nature: Nature) -> bool:
+    """Whether what such a worker computes is right, and nobody can outdo it by a plot."""
+    plot = sum(m.character in _TOGETHER for m in plan.machines) > 1
+    return character in _HONEST and nature is not Nature.ERRATIC and not plot
 
 
 def _trusted(task: Task) -> Hash | None:

@@ -289,7 +289,8 @@ class World:
             party.record(command.task, Failed(party.address, Step.CONTRIBUTE, "STAKE_TOO_LOW"))
             return
         copies = isinstance(party, Worker) and party.machine.character is Character.COPYCAT
-        self._send(copied(self.chain.ledger, call) if copies else call)
+        turns = self.plan.audit > 0
+        self._send(copied(self.chain.ledger, call, turns=turns) if copies else call)
 
     def _is_possible(self, party: Party, call: Call) -> bool:
         """Whether the chain would take it now, as whoever knows all of the chain must know."""
@@ -323,13 +324,19 @@ class World:
                 mine = task.replicates[worker.address]
                 given = Circumstances(
                     nature=self.nature(task),
-                    character=worker.machine.character,
+                    character=self._bearing(worker, task),
                     free=self.free(worker.address),
                     stake=0 if mine.alone else task.deal.worker_stake,
                 )
                 return outcome(worker.address, do, given, odds=self.odds, random=self.random)
             case _:
                 raise AssertionError(f"{worker.name} cannot {command}")
+
+    def _bearing(self, worker: Worker, task: Task) -> Character:
+        """How the worker computes: where digests are handed in before votes can be seen, who
+        wants to copy one hands in something of its own every other time."""
+        found, rash = worker.machine.character, self.plan.audit > 0 and task.id[-1] % 2
+        return Character.LIAR if rash and found is Character.COPYCAT else found
 
     def free(self, worker: Address) -> Nrlc:
         """What a worker can still lock, calls on their way included."""
