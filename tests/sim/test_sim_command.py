@@ -34,11 +34,19 @@ def test_kills_can_be_stopped_and_gone_on_with(monkeypatch: pytest.MonkeyPatch) 
     assert "killed 3 of 20 times" in told.output
 
 
-def test_worlds_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worlds_can_be_stopped_and_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim, "voyage", some)
-    told = tally("run", "--json")
+    told = tally("run", "--seed", "40", "--json")
     assert told.exit_code == 130
+    assert "Go on with --seed 43." in told.output
     assert json.loads(told.stdout.splitlines()[-1])["worlds"] == 3
+
+
+def test_many_worlds_say_how_far_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim, "voyage", some)
+    monkeypatch.setattr(sim, "_EVERY", 0)
+    assert "2 worlds, 0 minutes left." in tally("run").output
+    assert "1 worlds" not in tally("run", "--hours", "1").output.splitlines()[-1]
 
 
 @pytest.mark.parametrize("part", ["0/4", "5/4", "1", "one/two"])

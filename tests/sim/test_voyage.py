@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,6 +27,62 @@ def test_worlds_come_in_the_order_of_their_seeds_whoever_lives_them():
     assert list(voyage(fate, 300, 30, processes=2)) == alone
     assert all(each.seconds > 0 and not each.broken for each in alone)
     assert sum(each.completed + each.failed for each in alone) >= 30
+
+
+def endless(place: Path) -> str:
+    """A world that takes longer than anybody waits, except the first; says who lives it."""
+    place.write_text(str(os.getpid()))
+    if place.name != "0":
+        time.sleep(600)
+    return place.name
+
+
+def alive(process: str) -> bool:
+    """Whether it is there, and not only because nobody has asked how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_for(met: Callable[[], bool]) -> None:
+    end = time.monotonic() + 100
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_whoever_has_seen_enough_does_not_wait_for_the_rest(tmp_path: Path):
+    places = [tmp_path / str(n) for n in range(9)]
+    fates = voyage(endless, 0, 9, processes=2, of=places, chunk=1)
+    assert next(fates) == "0"
+    wait_for(lambda: (tmp_path / "2").is_file() and bool((tmp_path / "2").read_text()))
+    with pytest.raises(KeyboardInterrupt):
+        cast("Generator[str]", fates).throw(KeyboardInterrupt())  # without an end: ten minutes
+    assert not any(alive(each.read_text()) for each in tmp_path.iterdir())
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tallystick.sim.voyage import voyage
+sys.path.insert(0, sys.argv[1])
+from test_voyage import endless
+places = [Path(sys.argv[2]) / str(n) for n in range(9)]
+for name in voyage(endless, 0, 9, processes=2, of=places, chunk=1):
+    print(name, flush=True)
+"""
+
+
+def test_nobody_stays_behind_when_the_program_is_killed(tmp_path: Path):
+    words = (sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(tmp_path))
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as program:
+        wait_for(lambda: (tmp_path / "2").is_file() and bool((tmp_path / "2").read_text()))
+        living = {each.read_text() for each in tmp_path.iterdir()}
+        assert len(living) == 2
+        assert all(map(alive, living))
+        program.kill()
+    wait_for(lambda: not any(map(alive, living)))
 
 
 def test_what_does_not_matter_is_left_out():

@@ -58,20 +58,34 @@ def run(
     if again:
         _replay(seed, voice, kind)
         return
-    began, seen, stopped = time.monotonic(), Sum(), False
+    began, seen = time.monotonic(), Sum()
     chunk = 1 if whole else CHUNK
-    try:
-        for fate in voyage(kind.fate, seed, worlds, processes=processes, chunk=chunk):
-            if fate.broken:
-                _broken(fate, voice, kind)
-            seen.add(fate)
-            if hours and seen.seconds >= hours * 3600:
-                break
-    except KeyboardInterrupt:
-        stopped = True
+    fates = voyage(kind.fate, seed, worlds, processes=processes, chunk=chunk)
+    stopped = not _lived(fates, seen, voice, kind, of=(worlds, hours * 3600))
+    if stopped:
+        voice.say(f"Stopped. Go on with --seed {seed + seen.worlds}.")
     _told(voice, seed, seen, time.monotonic() - began)
     if stopped:
         raise typer.Exit(130)
+
+
+def _lived(
+    fates: Iterator[Fate], seen: Sum, voice: Voice, kind: Any, *, of: tuple[int, float]
+) -> bool:
+    """Whether nobody pressed Ctrl-C before all was `seen`: so many worlds, or seconds."""
+    (worlds, seconds), pace = of, _Pace(voice)
+    try:
+        for fate in fates:
+            if fate.broken:
+                _broken(fate, voice, kind)
+            seen.add(fate)
+            if seconds and seen.seconds >= seconds:
+                break
+            share = max(seen.worlds / worlds, seen.seconds / seconds if seconds else 0)
+            pace.tell(f"{seen.worlds:,} worlds", share)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _worlds(*, whole: bool) -> Any:
@@ -80,8 +94,9 @@ def _worlds(*, whole: bool) -> Any:
 
 
 def _told(voice: Voice, seed: int, seen: Sum, took: float) -> None:
+    worlds = "1 world" if seen.worlds == 1 else f"{seen.worlds:,} worlds"
     voice.say(
-        f"{seen.worlds} worlds, {seen.seconds / 3600:.1f} simulated hours in {took:.0f} s"
+        f"{worlds}, {seen.seconds / 3600:.1f} simulated hours in {took:.0f} s"
         f" ({seen.seconds / 60 / took:,.0f} hours a minute): {seen.completed} tasks paid,"
         f" {seen.failed} refunded, no promise broken."
     )
@@ -109,6 +124,20 @@ class Sum:
         self.seconds += fate.seconds
         self.completed += fate.completed
         self.failed += fate.failed
+
+
+class _Pace:
+    """Says from time to time how far something came, and how long it may take."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._began = self._told = time.monotonic()
+
+    def tell(self, how_far: str, share: float) -> None:
+        """`share` of all is done; more than none."""
+        if (now := time.monotonic()) - self._told > _EVERY:
+            self._told, left = now, (now - self._began) * (1 - share) / share / 60
+            self._voice.say(f"{how_far}, {left:.0f} minutes left.")
 
 
 def _replay(seed: int, voice: Voice, kind: Any) -> None:
@@ -192,7 +221,7 @@ def _kills(kind: Any, name: str, *, pairs: bool, processes: int) -> list[Any]:
 
 def _watch(voice: Voice, name: str, fates: Iterator[Fate], skip: int, jobs: int) -> None:
     """Wait for all fates of a life. Raises Exit when one is bad, and at Ctrl-C."""
-    began = told = time.monotonic()
+    began, pace = time.monotonic(), _Pace(voice)
     done, code = 0, 0
     try:
         for fate in fates:
@@ -201,9 +230,7 @@ def _watch(voice: Voice, name: str, fates: Iterator[Fate], skip: int, jobs: int)
                 voice.answer({"life": name, "broken": fate.broken})
                 raise typer.Exit(1)
             done += 1
-            if (now := time.monotonic()) - told > _EVERY:
-                told, left = now, (now - began) * (jobs - done) / done / 60
-                voice.say(f"{name}: {done:,} of {jobs:,} kills, {left:.0f} minutes left.")
+            pace.tell(f"{name}: {done:,} of {jobs:,} kills", done / jobs)
     except KeyboardInterrupt:
         code = 130
         voice.say(f"Stopped. Go on with --life '{name}' --skip {skip + done}.")
