@@ -13,9 +13,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from tallystick import __version__
 from tallystick.engine.clock import ChainClock
 from tallystick.lifecycle.audit import goes_on
-from tallystick.lifecycle.facts import Completed, Uploaded
+from tallystick.lifecycle.facts import Uploaded
 from tallystick.lifecycle.pool import NoWork, busy_slots
-from tallystick.lifecycle.replicate import Status
 from tallystick.poco.values import Address, TaskId
 from tallystick.scheduler import recovery, story
 from tallystick.scheduler.asked import Cursor, Patience
@@ -351,8 +350,7 @@ async def _update(
     had = pool.statuses_had(
         task, worker, lambda: story.statuses_of(desk.history(task_id), worker)
     )
-    done = isinstance(fact, Completed) and task.replicates[worker].status is Status.COMPLETED
-    if done or (body.status in had and is_known(task, fact)):
+    if is_known(task, fact, had=body.status in had):
         return JSONResponse("PLEASE_WAIT", status_code=208)
     if isinstance(fact, Uploaded) and not await desk.is_uploaded(task_id, fact):
         return JSONResponse("PLEASE_ABORT", status_code=202)

@@ -43,13 +43,17 @@ def unplaced(status: str) -> Response:
     return JSONResponse("PLEASE_ABORT", status_code=202)
 
 
-def is_known(task: Task, fact: WorkerFact | None) -> bool:
-    """Whether a report of a status that the replicate has had says nothing new.
+def is_known(task: Task, fact: WorkerFact | None, *, had: bool) -> bool:
+    """Whether a report says nothing new; `had`: its status is one that the replicate has had.
 
-    When the chain has taken back what an end or an upload rested on, the replicate has lost it
-    again, and its worker tells it a second time: that has to be placed, or the replicate has no
-    end here.
+    Whoever is known to be done has said so, whatever it was that told us. When the chain has
+    taken back what an end or an upload rested on, the replicate has lost it again, and its
+    worker tells it a second time: that has to be placed, or the replicate has no end here.
     """
+    if isinstance(fact, Completed) and task.replicates[fact.worker].status is Status.COMPLETED:
+        return True
+    if not had:
+        return False
     if fact is None or isinstance(fact, Began):
         return True
     try:
