@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tallystick.chain.rpc import Rpc
 from tallystick.poco.ledger import ChainStatus
 from tallystick.sim.agreement import Broken
 from tallystick.sim.odds import Machine, Plan, Purchase
-from tallystick.sim.whole.faults import Faults, WholePlan
+from tallystick.sim.whole.faults import Faults, WholePlan, random_whole
 from tallystick.sim.whole.lies import Kind, Lie
+from tallystick.sim.whole.scenarios import replay
 from tallystick.sim.whole.world import Whole, live
 from tallystick.worker.funds import Funds
 
@@ -92,3 +95,10 @@ def test_workers_set_back_to_older_folders_keep_every_promise():
         assert statuses(world) <= {ChainStatus.COMPLETED, ChainStatus.FAILED}
         restored += world.story().count("is restored from a backup")
     assert restored
+
+
+def test_chance_sets_workers_back_in_some_worlds():
+    """One of seven; the test of a hundred worlds lives through the first of them."""
+    assert sum(random_whole(seed).faults.aged > 0 for seed in range(400)) == 56
+    story = replay(43).story()
+    assert len(re.findall(r"worker \d +is restored from a backup", story)) > 3

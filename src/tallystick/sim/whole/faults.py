@@ -77,6 +77,7 @@ _CHARACTERS = (*(Character.HONEST,) * 7, Character.LIAR, Character.CONSPIRATOR)
 _RARE = (Character.SILENT, Character.SHY)
 _AUDITS = (*(0.0,) * 7, 0.5, 1.0, 1.0)
 _REPLACED = (*(0.0,) * 9, 0.01)
+_AGED = (*(0.0,) * 17, 0.003, 0.01, 0.03)
 _CLASSIC = 0.2
 """Of workers, where the pool audits."""
 
@@ -97,7 +98,8 @@ def random_whole(seed: int) -> WholePlan:
     plan = Plan(seed=seed, purchases=(purchase,), machines=machines)
     # What came later has dice of its own: in most worlds all else is as it was.
     world = WholePlan(plan=plan, faults=_faults(random))
-    return _audited(_replaced(world, Random(f"successors {seed}")), Random(f"belief {seed}"))
+    world = _replaced(world, Random(f"successors {seed}"))
+    return _audited(_aged(world, Random(f"copies {seed}")), Random(f"belief {seed}"))
 
 
 def _audited(world: WholePlan, random: Random) -> WholePlan:
@@ -115,6 +117,11 @@ def _audited(world: WholePlan, random: Random) -> WholePlan:
 def _replaced(world: WholePlan, random: Random) -> WholePlan:
     """The same world, or one whose scheduler may be replaced."""
     return replace(world, faults=replace(world.faults, replaced=random.choice(_REPLACED)))
+
+
+def _aged(world: WholePlan, random: Random) -> WholePlan:
+    """The same world, or one whose workers may be set back to older copies of their folders."""
+    return replace(world, faults=replace(world.faults, aged=random.choice(_AGED)))
 
 
 def _machine(random: Random) -> Machine:

@@ -63,6 +63,8 @@ class Keeper:
     def crash(self, restore: Path | None = None) -> None:
         """Kill the process; a copy of its folder may take the place of the folder."""
         self._restore = restore
+        if self.process is None:  # it is dead already: a later copy would be another one
+            self._set_back()
         if self.life is not None and self.life.alive:
             self.life.die()
 
@@ -92,12 +94,15 @@ class Keeper:
         while True:
             await self._one_life()
             self.bury()
-            if self._restore is not None:
-                shutil.rmtree(self.home)
-                shutil.copytree(self._restore, self.home)
-                self._restore = None
-                self.tell("is restored from a backup")
+            self._set_back()
             await anyio.sleep(self.weather.random.uniform(1, max(1.0, self.outage)))
+
+    def _set_back(self) -> None:
+        if self._restore is not None:
+            shutil.rmtree(self.home)
+            shutil.copytree(self._restore, self.home)
+            self._restore = None
+            self.tell("is restored from a backup")
 
     async def _one_life(self) -> None:
         number = len(self.lives) + 1
