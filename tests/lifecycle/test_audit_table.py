@@ -174,6 +174,11 @@ FIRM = first(C, OURS, RIGHT)
             [found(A, True), found(B, True, counts=False)],
         ),
         (
+            active(holds(A, DRAWN, RIGHT), first(B, OPINION, RIGHT)),
+            0,
+            [found(A, True), found(B, True, counts=False)],
+        ),
+        (
             active(
                 first(A, DRAWN | {"owner": "x"}, RIGHT),
                 first(B, OPINION | {"owner": "x"}, RIGHT),
