@@ -1,6 +1,10 @@
 """``python -m tallystick`` is the same program as ``tally``."""
 
-from tallystick.cli.main import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from tallystick.cli.main import main
+    except KeyboardInterrupt:  # pressed while the program is read
+        sys.exit(130)
     main()

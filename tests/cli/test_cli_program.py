@@ -1,6 +1,8 @@
 """The program around the commands: help, mistakes, bugs, interruption."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +79,28 @@ def test_a_bug_leaves_its_trace_in_a_file(capsys, monkeypatch, tmp_path):
     assert "Traceback" not in told
     assert told.count("\n") == 1
     assert "KeyError: 'secret'" in log.read_text()
+
+
+def test_a_bug_on_a_full_disk_is_told_at_once(capsys, monkeypatch):
+    monkeypatch.setattr(failure, "_keep", full)
+    assert failure.report(KeyError("secret")) == failure.BUG
+    told = capsys.readouterr().err
+    assert "cannot be kept (No space left on device)" in told
+    assert "KeyError: 'secret'" in told
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/from", None, "/to")
+
+
+def test_a_copy_to_a_full_disk_names_that_disk(capsys):
+    with pytest.raises(OSError, match="No space") as trouble:
+        full()
+    assert failure.report(trouble.value) == 1
+    assert capsys.readouterr().err == "tally: /to: No space left on device.\n"
+    assert (
+        failure.in_words(OSError(errno.ENOENT, "Gone", "/from", None, "/to")) == "/from: Gone."
+    )
 
 
 def test_interruption_is_no_failure(capsys):

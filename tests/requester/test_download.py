@@ -14,7 +14,13 @@ import pytest
 
 from tallystick.chain.records import ChainTask, TaskState
 from tallystick.poco.values import ZERO_ADDRESS, ZERO_HASH, DealId, Digest, TaskId
-from tallystick.requester.download import WouldOverwrite, check_target, download, free_folder
+from tallystick.requester.download import (
+    NoPlace,
+    WouldOverwrite,
+    check_target,
+    download,
+    free_folder,
+)
 from tallystick.requester.refusals import BadResult, NoResult, NotYours
 from tallystick.requester.session import Place, Session
 from tallystick.storage.archive import BadArchive
@@ -149,3 +155,13 @@ def test_a_folder_of_its_own_is_found(tmp_path):
     assert free_folder(tmp_path / "r") == tmp_path / "r-3"
     with pytest.raises(WouldOverwrite, match="no folder"):
         check_target(tmp_path / "r-2", force=True)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_bought(tmp_path):
+    check_target(tmp_path / "new" / "r", force=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NoPlace, match=r"Nothing can be written to /proc \("):
+        check_target(Path("/proc/tallystick/r"), force=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NoPlace, match="choose another place with --out"):
+        check_target(tmp_path / "file" / "r", force=False)

@@ -219,3 +219,11 @@ def test_public_addresses_pass() -> None:
 async def test_an_unknown_host_is_refused() -> None:
     with pytest.raises(AddressRefused, match="not known"):
         await require_public("http://nowhere.invalid/")
+
+
+async def test_a_host_that_does_not_answer_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallystick.storage.fetch._PAUSES", ())
+    with pytest.raises(DatasetUnavailable, match=r"does not answer \([^()]+\)\.$"):
+        await get("http://127.0.0.1:9/", tmp_path / "f")

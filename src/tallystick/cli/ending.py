@@ -60,8 +60,11 @@ class Ending:
 
     @property
     def blocks(self) -> int | None:
-        """From the block of the match to the one of the end."""
-        return None if self.money.block is None else self.money.block - self.matched_in
+        """From the block of the match to the one of the end; None, too, when the chain went
+        back in between and has the match in an earlier block now."""
+        if self.money.block is None or self.money.block < self.matched_in:
+            return None
+        return self.money.block - self.matched_in
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

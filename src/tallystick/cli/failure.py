@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -12,6 +13,9 @@ from pathlib import Path
 
 BUG, MISTAKE, USAGE, INTERRUPTED = 70, 1, 2, 130
 """Exit codes. 70 is EX_SOFTWARE of sysexits.h."""
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class Mistake(Exception):
@@ -29,9 +33,12 @@ def report(error: BaseException) -> int:
             print(f"tally: {sentence}", file=sys.stderr)
         if len(known) == len(sentences):
             return next((code for cause in causes if (code := _code(cause))), MISTAKE)
-    print(
-        f"tally: this is a bug in Tallystick; the trace is in {_keep(error)}.", file=sys.stderr
-    )
+    try:
+        kept = f"the trace is in {_keep(error)}."
+    except OSError as trouble:  # on a full disk
+        kept = f"its trace cannot be kept ({trouble.strerror}):\n"
+        kept += "".join(traceback.format_exception(error)).rstrip()
+    print(f"tally: this is a bug in Tallystick; {kept}", file=sys.stderr)
     return BUG
 
 
@@ -54,7 +61,10 @@ def in_words(error: BaseException) -> str | None:
     if type(error).__module__.startswith("tallystick."):
         return str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
+        where = error.filename
+        if error.errno in _NO_ROOM:  # a copy fails where it is written
+            where = error.filename2 or where
+        place = f"{where}: " if where else ""
         return f"{place}{error.strerror}."
     return None
 

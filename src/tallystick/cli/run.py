@@ -69,6 +69,8 @@ Out = Annotated[
         "--out", metavar="FOLDER", help="Where the result goes.", show_default="a new folder"
     ),
 ]
+_NEW = Path("result-of-a-task")
+"""Stands for the new folder of a result: where it will be is known, its name is not."""
 Force = Annotated[bool, typer.Option("--force", help="Replace files in --out.")]
 
 
@@ -114,8 +116,7 @@ def run(
         max_price=max_price,
         params=app_params(args or (), tuple(map(_input, inputs or ()))),
     )
-    if out is not None:
-        check_target(out, force=force)
+    check_target(_NEW if out is None else out, force=force)
     voice = Voice(json=json)
     errand = Errand(image=image, wish=wish, dataset=dataset, say=voice.say)
     unlock = partial(local.unlocked, wallet=wallet, password_file=password_file)

@@ -33,8 +33,12 @@ class WouldOverwrite(Refused):
     """There are files where the result should go."""
 
 
+class NoPlace(Refused):
+    """Nothing can be written where the result should go."""
+
+
 def check_target(out: Path, *, force: bool) -> None:
-    """Raise WouldOverwrite unless the result may go to `out`."""
+    """Raise WouldOverwrite or NoPlace unless the result may go to `out`, and can."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise WouldOverwrite(f"{out} is no folder; choose another place with --out.")
     if not force and out.is_dir() and any(out.iterdir()):
@@ -42,6 +46,15 @@ def check_target(out: Path, *, force: bool) -> None:
             f"The folder {out} is not empty: choose another one with --out, or replace the "
             "files of the same names with --force."
         )
+    there = next(each for each in out.absolute().parents if each.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".result-", dir=there):
+            pass
+    except OSError as error:
+        raise NoPlace(
+            f"Nothing can be written to {there} ({error.strerror}): choose another place with "
+            "--out."
+        ) from error
 
 
 def free_folder(wanted: Path) -> Path:
@@ -64,8 +77,8 @@ async def download(
     """Put the files of `task`'s result into the folder `out`, all or none; returns it.
 
     The archive is what the link on chain names, or it is thrown away. Raises NoResult,
-    BadResult, BadArchive, NotYours, WouldOverwrite, Unavailable. `reader` is asked for a wallet
-    when the store is a private one.
+    BadResult, BadArchive, NotYours, WouldOverwrite, NoPlace, Unavailable. `reader` is asked
+    for a wallet when the store is a private one.
     """
     check_target(out, force=force)
     cid = result_cid(task)

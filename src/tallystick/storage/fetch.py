@@ -111,7 +111,12 @@ async def _first_that_works(urls: list[str], wish: _Wish) -> None:
                     return
             if isinstance(problem, DatasetUnavailable):
                 raise problem
-    raise DatasetUnavailable(f"{urls[-1]} does not answer ({problem!r}).") from problem
+    raise DatasetUnavailable(f"{urls[-1]} does not answer ({_why(problem)}).") from problem
+
+
+def _why(problem: Exception | None) -> str:
+    """In words: some of what can go wrong with a connection has none but its name."""
+    return str(problem) or type(problem).__name__
 
 
 async def _attempt(http: httpx2.AsyncClient, url: str, wish: _Wish) -> Exception | None:
