@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from docker_daemon import docker_daemon, why_not
+from doomed_market import Stage, doomed_market
 from market_lab import Lab, market_lab
 
 from tallystick.devnet.packages import PocoPackages, default_cache
@@ -41,4 +42,24 @@ async def lab(
     folder = tmp_path_factory.mktemp("market")
     async with market_lab(folder, workers=3, executor=executor) as found:
         await found.workers_are_back(3)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def die_at_start() -> bool:
+    """Whether those of a `stage` die at every act of a start too, before any life: a module
+    that wants it says so with a fixture of this name."""
+    return False
+
+
+@pytest.fixture(scope="module")
+async def stage(
+    poco_packages: PocoPackages,
+    executor: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    die_at_start: bool,
+) -> AsyncIterator[Stage]:
+    """A market whose scheduler and workers can be killed at every act of theirs."""
+    folder = tmp_path_factory.mktemp("market")
+    async with doomed_market(folder, executor, die_at_start=die_at_start) as found:
         yield found

@@ -75,6 +75,8 @@ class Stage:
     """Where each role's deaths are told."""
     starts: dict[str, list[str]] = field(default_factory=dict)
     """The deaths of those who had no task yet."""
+    begins: int = 0
+    """The newest block when everybody had started."""
 
     def doom(self, *roles: str) -> None:
         """From now on they die, but not of what has killed them at a start already; a task has
@@ -197,6 +199,7 @@ async def doomed_market(
             stage.starts[LIAR] = stage.starts["worker"]
         assert lab.leftovers("worker-1-check") == []
         stage.spare()
+        stage.begins = (await lab.session.hub.head()).number
         yield stage
 
 

@@ -6,8 +6,6 @@ nothing can be forgotten. Workers that share a task share their deaths. See `act
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from doomed_market import (
     ENDS,
@@ -18,25 +16,18 @@ from doomed_market import (
     ROLES,
     WORKS,
     Stage,
-    doomed_market,
     revealed_what_it_computed,
     signed_once,
 )
 
-from tallystick.devnet.packages import PocoPackages
 from tallystick.lifecycle.facts import Finalized
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-async def stage(
-    poco_packages: PocoPackages, executor: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stage]:
-    async with doomed_market(
-        tmp_path_factory.mktemp("market"), executor, die_at_start=True
-    ) as stage:
-        yield stage
+def die_at_start() -> bool:
+    return True
 
 
 @pytest.mark.parametrize("finish", [False, True], ids=["four transactions", "one transaction"])

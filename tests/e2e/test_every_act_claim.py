@@ -3,8 +3,6 @@ nobody ends, and of their scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import anyio
 import pytest
 from doomed_market import (
@@ -15,24 +13,14 @@ from doomed_market import (
     UNIT,
     WORKS,
     Stage,
-    doomed_market,
     signed_once,
 )
 from test_status_causes import later
 from test_stopping import facts
 
 from tallystick.chain.records import TaskState
-from tallystick.devnet.packages import PocoPackages
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-async def stage(
-    poco_packages: PocoPackages, executor: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stage]:
-    async with doomed_market(tmp_path_factory.mktemp("market"), executor) as stage:
-        yield stage
 
 
 async def test_a_stake_is_claimed_back_whoever_dies(stage: Stage):

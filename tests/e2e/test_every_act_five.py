@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
+from aftermath import books_agree_with_the_chain, tells, the_scheduler_tells
 from doomed_market import (
     ENDS,
     GIVES,
@@ -14,21 +13,10 @@ from doomed_market import (
     REVEALS,
     WORKS,
     Stage,
-    doomed_market,
     signed_once,
 )
 
-from tallystick.devnet.packages import PocoPackages
-
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-async def stage(
-    poco_packages: PocoPackages, executor: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stage]:
-    async with doomed_market(tmp_path_factory.mktemp("market"), executor) as stage:
-        yield stage
 
 
 async def test_five_one_of_whom_lies(stage: Stage):
@@ -52,11 +40,18 @@ async def test_five_one_of_whom_lies(stage: Stage):
             stage.spare()
             for worker in workers:
                 assert signed_once(worker, task, "contribute", "reveal")
+                assert tells(worker, task, Assigned=1, Computed=1, Revealed=4, Finalized=1)
             assert signed_once(liar, task, "contribute")
             assert liar.signed(task, "reveal") == set()
             for name in (*honest, "worker-5"):
                 assert (await lab.stake(name))[1] == 0
             assert lab.leftovers(task) == []
+            await the_scheduler_tells(
+                lab, task, Assigned=5, Contributed=5, Revealed=4, Finalized=1
+            )
+            await books_agree_with_the_chain(
+                lab, stage.begins, *honest, "worker-5", "scheduler"
+            )
             assert died["worker"] >= WORKS | REVEALS
             assert died["scheduler"] >= GIVES | ENDS
             assert died[LIAR] >= LOSES

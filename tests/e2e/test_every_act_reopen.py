@@ -3,8 +3,6 @@ again because nobody revealed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from doomed_market import (
     ENDS,
@@ -15,7 +13,6 @@ from doomed_market import (
     UNIT,
     WORKS,
     Stage,
-    doomed_market,
     signed_once,
     was_killed,
 )
@@ -24,19 +21,10 @@ from test_status_causes import later
 from test_stopping import facts
 from votes_by_hand import vote
 
-from tallystick.devnet.packages import PocoPackages
 from tallystick.lifecycle.facts import Assigned
 from tallystick.poco.values import TaskId
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-async def stage(
-    poco_packages: PocoPackages, executor: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stage]:
-    async with doomed_market(tmp_path_factory.mktemp("market"), executor) as stage:
-        yield stage
 
 
 def is_given(task: TaskId, workers: list[OwnWorker]) -> bool:
