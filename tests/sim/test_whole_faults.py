@@ -72,7 +72,7 @@ def seconds(seed: int) -> int:
 @pytest.mark.long
 def test_a_wallet_that_runs_out_is_filled_up_and_every_reveal_is_paid():
     """Many tasks at once, and coin for a few."""
-    world = live(pool(1, Machine(slots=12), tasks=12, poor=1.0))
+    world = live(pool(5, Machine(slots=12), tasks=12, poor=1.0))
     ends = [task.status for task in world.blocks.ledger.tasks.values()]
     assert ends.count(ChainStatus.COMPLETED) > 6
     assert "its wallet is filled up" in world.story()
@@ -82,7 +82,7 @@ def test_votes_that_spend_what_reveals_need_are_noticed(monkeypatch: pytest.Monk
     monkeypatch.setattr(Funds, "gas_ahead", lambda self, task: 0)
     monkeypatch.setattr(Funds, "_no_gas", lambda self: None)
     with pytest.raises(Broken, match="cannot pay for its"):
-        live(pool(1, Machine(slots=12), tasks=12, poor=1.0))
+        live(pool(5, Machine(slots=12), tasks=12, poor=1.0))
 
 
 def test_workers_set_back_to_older_folders_keep_every_promise():

@@ -13,7 +13,7 @@ from typing import Any
 from tallystick.chain import contracts
 from tallystick.chain.abi import encode_call
 from tallystick.chain.call import Call
-from tallystick.chain.fees import CALLBACK_GAS
+from tallystick.chain.fees import CALLBACK_GAS, DECIDING_GAS
 from tallystick.poco.orders import (
     AppOrder,
     DatasetOrder,
@@ -129,7 +129,8 @@ class Calls:
     ) -> Call:
         """Votes for a result without telling it; locks the worker's stake."""
         args = (task, result_hash, seal, enclave, enclave_sign, authorization)
-        return self._ask(f"contribute to {task}", contracts.CONTRIBUTE, *args)
+        call = self._ask(f"contribute to {task}", contracts.CONTRIBUTE, *args)
+        return replace(call, spare=DECIDING_GAS)
 
     def reveal(self, task: TaskId, digest: Digest) -> Call:
         """Tells the result that was voted for."""

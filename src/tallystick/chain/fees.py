@@ -22,6 +22,9 @@ last is for contributing and finalizing at once."""
 CALLBACK_GAS: Final = 200_000
 """What a requester's contract may take when it is told a result. An estimate that found it
 cheap may be wrong by that much."""
+DECIDING_GAS: Final = 120_000
+"""What a vote takes more, besides the usual margin, when it decides: it counts all the others.
+An estimate cannot know that where the others are not mined yet."""
 
 _MILLION: Final = 10**6
 
