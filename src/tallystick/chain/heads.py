@@ -37,6 +37,10 @@ RETRY = 5.0
 LINGER = 10.0
 """Seconds for which the chain is followed after the last who waited for a block is gone."""
 
+TRUST = 6.0
+"""Seconds without news for which the latest block that was told of is taken for the latest one:
+more than most chains take for a block. Then somebody asks, and tells when no node answers."""
+
 _FAREWELL = 0.25
 """Seconds that a node has to say goodbye."""
 

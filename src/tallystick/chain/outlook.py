@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tallystick.chain.abi import quantity
 from tallystick.chain.answers import Reverted, RpcError
@@ -14,6 +14,8 @@ from tallystick.chain.fees import Network
 from tallystick.chain.queries import read_head
 from tallystick.chain.rpc import Request, Rpc
 from tallystick.poco.values import Address, Hash, Wei
+
+_BLOCK: Final[Request] = ("eth_blockNumber", ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,21 @@ class Estimate:
     balance: Wei | None
     """None when the node does not tell."""
     outlook: Outlook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpse:
+    """The little that has to be known of a wallet of which nothing waits."""
+
+    count: int
+    """Transactions of the wallet in the chain: the next nonce."""
+    block: int
+
+
+async def glance(rpc: Rpc, wallet: Address) -> Glimpse:
+    """Whether anything happened to a wallet of which nothing waits. Raises `Unavailable`."""
+    count, block = map(_good, await rpc.batch([_count(wallet, "latest"), _BLOCK]))
+    return Glimpse(count=quantity(count), block=quantity(block))
 
 
 async def look(rpc: Rpc, wallet: Address, entries: Sequence[Entry] = ()) -> Outlook:
@@ -89,12 +106,16 @@ async def estimate(rpc: Rpc, wallet: Address, call: Call) -> Estimate:
 
 def _situation(wallet: Address) -> list[Request]:
     return [
-        ("eth_getTransactionCount", (str(wallet), "latest")),
-        ("eth_getTransactionCount", (str(wallet), "pending")),
+        _count(wallet, "latest"),
+        _count(wallet, "pending"),
         ("eth_getBlockByNumber", ("latest", False)),
         ("eth_gasPrice", ()),
         ("eth_maxPriorityFeePerGas", ()),
     ]
+
+
+def _count(wallet: Address, when: str) -> Request:
+    return "eth_getTransactionCount", (str(wallet), when)
 
 
 def _outlook(

@@ -19,7 +19,7 @@ from tallystick.chain.answers import Reverted, RpcError
 from tallystick.chain.book import Book, Entry, State, WrongBook
 from tallystick.chain.call import Call
 from tallystick.chain.fees import Fees
-from tallystick.chain.heads import Heads
+from tallystick.chain.heads import TRUST, Heads
 from tallystick.chain.logs import Log
 from tallystick.chain.outlook import Estimate, estimate
 from tallystick.chain.pending import OutOfGas, Pending
@@ -78,8 +78,9 @@ class Sender:
 
     Before a transaction leaves, its nonce and its bytes are in the `book`; after a crash the
     same bytes are sent again, so that it is done at most once. `run` looks after what waits:
-    raises prices within the cap, sends again what a node or a reorg forgot. While it does not
-    run, whoever waits in `send` does its work.
+    raises prices within the cap, sends again what a node or a reorg forgot; while nothing waits
+    it asks one short question a block. While it does not run, whoever waits in `send` does its
+    work.
     """
 
     def __init__(
@@ -106,6 +107,10 @@ class Sender:
         self._looked, self._poked = anyio.Event(), anyio.Event()
         self._running = False
         self._pause, self._news = _FIRST_PAUSE, 0
+        self._seen: int | None = None
+        """Which news of a block, as `Heads` counts them, the last look was about; None when it
+        told less than that, or failed."""
+        self._rest_until = 0.0
         self.calm: Callable[[], bool] = lambda: False
         """Whether nothing depends on this wallet's transactions, so that a look now and then
         will do while none waits."""
@@ -162,7 +167,7 @@ class Sender:
 
     async def run(self) -> None:
         """Look after all transactions until cancelled."""
-        self._running = True
+        self._running, self._seen = True, None
         try:
             while True:
                 await self._look_after()
@@ -273,15 +278,37 @@ class Sender:
     async def _look_after(self) -> None:
         """One round of upkeep, by one task at a time."""
         async with self._one_at_a_time:
-            try:
-                wanted = {self._book.entry(id).id for id, n in self._wanted.items() if n}
-                self._rewound(await self._upkeep.round(wanted))
-            except Unavailable as trouble:
-                self._complaints.about("Looking after transactions", trouble)
-            else:
-                self._complaints.over("Looking after transactions")
+            if not self._at_rest():
+                await self._look()
         woken, self._looked = self._looked, anyio.Event()
         woken.set()
+
+    async def _look(self) -> None:
+        heads, self._seen = self._heads, None
+        news, tip = (heads.count, heads.latest) if heads is not None else (0, None)
+        try:
+            wanted = {self._book.entry(id).id for id, n in self._wanted.items() if n}
+            block = await self._upkeep.round(wanted)
+        except Unavailable as trouble:
+            self._complaints.about("Looking after transactions", trouble)
+            return
+        self._complaints.over("Looking after transactions")
+        self._rewound(block)
+        if tip is not None and block >= tip.number:
+            self._seen, self._rest_until = news, time.monotonic() + TRUST
+
+    def _at_rest(self) -> bool:
+        """Whether nothing can have happened since the last look: no block came, and nothing
+        waits."""
+        heads = self._heads
+        return (
+            heads is not None
+            and heads.latest is not None  # or blocks come that it does not tell of
+            and heads.count == self._seen
+            and not self._upkeep.uneasy
+            and time.monotonic() < self._rest_until
+            and not self._some_wait()
+        )
 
     def _some_wait(self) -> bool:
         """Whether something waits; also while the book cannot be read."""

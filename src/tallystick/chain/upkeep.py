@@ -15,7 +15,7 @@ from typing import Final
 from tallystick.chain.book import Book, Entry
 from tallystick.chain.call import Call
 from tallystick.chain.fees import Fees
-from tallystick.chain.outlook import Estimate, Outlook, estimate, look
+from tallystick.chain.outlook import Estimate, Outlook, estimate, glance, look
 from tallystick.chain.post import Post
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,24 @@ class Upkeep:
         self.foreign: tuple[int, ...] = ()
         """Nonces that went to transactions which this book did not send."""
 
+    @property
+    def uneasy(self) -> bool:
+        """Whether a nonce may be a stranger's, or miscounted: the next look will tell."""
+        return self._strangers_since is not None
+
     async def round(self, wanted: Collection[int]) -> int:
         """Look once, do what is needed, and tell the number of the latest block.
 
-        `wanted` are entries that somebody waits for. Raises `Unavailable`.
+        `wanted` are entries that somebody waits for. While nothing waits, only the next nonce
+        is asked for: it tells what was forgotten, and what is a stranger's. Raises
+        `Unavailable`.
         """
         mined_before, waiting = self._book.last_mined(), self._book.waiting()
+        if not waiting:
+            found = await glance(self._post.rpc, self._post.address)
+            if found.count > mined_before:
+                self._note_strangers(found.count)
+                return found.block
         now = await look(self._post.rpc, self._post.address, waiting)
         if now.count <= mined_before:
             number = self._book.forgotten(now.count)
@@ -69,7 +81,7 @@ class Upkeep:
             if self._book.entry(entry.id) == entry:  # nobody did anything about it meanwhile
                 await self._look_at(entry, now, entry.id in wanted)
         await self._fill_gap(now)
-        self._note_strangers(now)
+        self._note_strangers(now.count)
         return now.block
 
     async def _look_at(self, entry: Entry, now: Outlook, wanted: bool) -> None:
@@ -176,19 +188,19 @@ class Upkeep:
         if new:
             await self._post.broadcast(filler)
 
-    def _note_strangers(self, now: Outlook) -> None:
+    def _note_strangers(self, count: int) -> None:
         """Nonces above all of ours are somebody else's, unless they were there at the start. A
         node that miscounts is not believed at its first word."""
         ours = self._book.last_nonce()
-        if self._count is None or now.count <= max(self._count, ours + 1):
-            self._count, self._strangers_since = now.count, None
+        if self._count is None or count <= max(self._count, ours + 1):
+            self._count, self._strangers_since = count, None
         elif self._strangers_since is None:
             self._strangers_since = time.monotonic()
             self._post.rpc.doubt()
         elif time.monotonic() - self._strangers_since >= self._patience.usurped:
-            for nonce in range(max(self._count, ours + 1), now.count):
+            for nonce in range(max(self._count, ours + 1), count):
                 self._report_stranger(nonce)
-            self._count, self._strangers_since = now.count, None
+            self._count, self._strangers_since = count, None
 
     def _report_stranger(self, nonce: int) -> None:
         if nonce not in self.foreign:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -12,7 +13,7 @@ import anyio
 from tallystick.chain.abi import BadAnswer, quantity
 from tallystick.chain.answers import RpcError
 from tallystick.chain.bloom import may_hold
-from tallystick.chain.heads import POLL, Heads
+from tallystick.chain.heads import POLL, TRUST, Heads
 from tallystick.chain.logs import Log, RawLog, decode
 from tallystick.chain.queries import read_head
 from tallystick.chain.records import Head
@@ -125,6 +126,8 @@ class Watcher:
         self._span = _FIRST_BLOCKS
         self._short_since: float | None = None
         self._lacking: dict[Hash, _Doubt] = {}
+        self._asked = -math.inf
+        """When a node was asked last, and answered."""
         self.calm: Callable[[], bool] = lambda: False
         """Whether nobody needs the next blocks before `NAP` is over: they are read together
         then, or when `wake` is called, which is far cheaper than one by one."""
@@ -147,32 +150,43 @@ class Watcher:
 
     async def follow(self) -> AsyncIterator[Blocks | Rollback]:
         """News in order. Never ends: while no node answers there is just none."""
-        count, pause, complaints, told = 0, _PAUSE, Complaints(log), False
+        count, pause, complaints = 0, _PAUSE, Complaints(log)
         while True:
             try:
-                news = None if told and self._is_up_to_date() else await self._next()
+                news = await self._news()
             except Unavailable as trouble:
                 complaints.about("Reading the chain", trouble)
                 await anyio.sleep(pause)
                 pause = min(2 * pause, 2 * POLL)
                 continue
             complaints.over("Reading the chain")
-            pause, told = _PAUSE, news is not None
+            pause = _PAUSE
             if news is not None:
                 yield news
             elif self.calm():
                 await self._nap()
             elif self._heads is not None:
-                seen, count = count, await self._heads.change(count, within=2 * POLL)
-                told = count != seen
+                count = await self._heads.change(count, within=2 * POLL)
             else:
                 await anyio.sleep(POLL)
 
+    async def _news(self) -> Blocks | Rollback | None:
+        if self._is_up_to_date():
+            return None
+        news = await self._next()
+        self._asked = anyio.current_time()
+        return news
+
     def _is_up_to_date(self) -> bool:
-        """Whether the latest block that was heard of is the one just read. Who only waits for
-        the next one need not ask for it once more."""
+        """Whether the latest block that was heard of is the one read last, lately. Who only
+        waits for the next one need not ask for it again and again."""
         tip = self._heads.latest if self._heads is not None else None
-        return tip is not None and self._known[-1:] == [(tip.number, tip.hash)]
+        if tip is None or anyio.current_time() - self._asked >= TRUST:
+            return False
+        if self._known[-1:] != [(tip.number, tip.hash)]:
+            return False
+        before, self._known = self._known, list(self.rewound(self._known))
+        return self._known == before
 
     async def _nap(self) -> None:
         self._woken = anyio.Event()
