@@ -52,11 +52,16 @@ def wait_for(met: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def busy(folder: Path) -> set[str]:
+    """The worlds that somebody lives, or has lived."""
+    return {each.name for each in folder.iterdir() if each.read_text()}
+
+
 def test_whoever_has_seen_enough_does_not_wait_for_the_rest(tmp_path: Path):
     places = [tmp_path / str(n) for n in range(9)]
     fates = voyage(endless, 0, 9, processes=2, of=places, chunk=1)
     assert next(fates) == "0"
-    wait_for(lambda: (tmp_path / "2").is_file() and bool((tmp_path / "2").read_text()))
+    wait_for(lambda: {"1", "2"} <= busy(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         cast("Generator[str]", fates).throw(KeyboardInterrupt())  # without an end: ten minutes
     assert not any(alive(each.read_text()) for each in tmp_path.iterdir())
@@ -77,11 +82,13 @@ for name in voyage(endless, 0, 9, processes=2, of=places, chunk=1):
 def test_nobody_stays_behind_when_the_program_is_killed(tmp_path: Path):
     words = (sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(tmp_path))
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as program:
-        wait_for(lambda: (tmp_path / "2").is_file() and bool((tmp_path / "2").read_text()))
-        living = {each.read_text() for each in tmp_path.iterdir()}
-        assert len(living) == 2
-        assert all(map(alive, living))
-        program.kill()
+        try:
+            wait_for(lambda: {"1", "2"} <= busy(tmp_path))
+            living = {(tmp_path / name).read_text() for name in "12"}
+            assert all(map(alive, living))
+        finally:
+            program.kill()
+    assert len(living) == 2
     wait_for(lambda: not any(map(alive, living)))
 
 
