@@ -71,7 +71,10 @@ def test_worlds_that_broke_a_promise_once_keep_it_now(seed: int) -> None:
     """The first two, and 9 and 64 below, dropped a worker's last report when the scheduler's
     node was behind; in the third the chain went back while it was read, and the opening of a
     task was never heard of; in the fourth a worker said that it was done while the scheduler
-    followed a branch that was left; in the last one heard of a task only when it was over."""
+    followed a branch that was left; in the last one heard of a task only when it was over.
+
+    What is sent has changed since, and with it these lives; what the third one found has a test
+    of its own in `tests/chain/test_chain_watcher.py`."""
     replay(seed)
 
 
