@@ -207,6 +207,33 @@ async def test_who_is_told_of_a_vote_and_not_of_the_opening_takes_nothing_up(wat
     assert kinds == [Ordered, Initialized, Contributed, ConsensusReached]
 
 
+async def test_who_is_told_of_the_opening_by_one_of_two_nodes_takes_nothing_up(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+):
+    """The first one keeps logs back; the next one is asked whether the task is there."""
+    chain, trade = watch.chain, watch.trade
+    watch.follower._births = None
+    deal = trade.deal()
+    task, known = task_of(deal), await watch.hub.deal(deal)
+    assert known is not None
+    async with watch.following():
+        trade.send(chain.scheduler, trade.calls.initialize(deal, 0))
+        opened = int(chain.rpc("eth_blockNumber"), 16)
+        await watch.taken()
+        with monkeypatch.context() as lie:
+            lie.setattr(watch.hub.rpc, "call", no_logs)
+            with pytest.raises(Unavailable, match="opening"):
+                await watch.follower.catch_up(Ordered(known, 0), opened)
+        assert watch.facts(task) == []
+        await watch.follower.catch_up(Ordered(known, 0), opened)
+    assert [type(fact) for fact in watch.facts(task)] == [Ordered, Initialized]
+
+
+async def no_logs(*_: object) -> list[object]:
+    """What a node tells that keeps its logs back."""
+    return []
+
+
 async def test_a_reorg_takes_back_what_was_told(watch: Watch):
     chain, trade = watch.chain, watch.trade
     deal = trade.deal()

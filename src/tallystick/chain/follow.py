@@ -217,13 +217,15 @@ class Follower:
                     self._record(stream, fact, at)
 
     async def _require_unborn(self, task: TaskId, question: dict[str, Any]) -> None:
-        """Raises Unavailable when a node knows a task whose opening it does not tell, not even
-        in the blocks that we will hear of later: it lies, or did not index them yet."""
+        """Raises Unavailable when a node knows a task, and its opening is not in blocks that we
+        will hear of later: it, or the one asked before, lies or did not index them yet."""
         about = self._hub.queries.task(task)
         known, later = await self._hub.rpc.batch(
             [about.request, ("eth_getLogs", ({**question, "toBlock": "latest"},))]
         )
-        if answered(about, known) is not None and not _opened(_about(_told(later))):
+        heard = int(question["toBlock"], 16)
+        coming = [each for each in _about(_told(later)) if each.at.block > heard]
+        if answered(about, known) is not None and not _opened(coming):
             self._hub.rpc.doubt()
             raise Unavailable(f"A node has {task}, but tells no log of its opening.")
 
