@@ -33,6 +33,8 @@ _AHEAD = 14
 """Seconds that a reveal may need: from the last block, over the node, into the next ones."""
 _BEHIND = 30
 """Seconds by which what a node tells of the chain may be old."""
+_HEARD = 10
+"""Seconds in which a party may hear that the chain went back, and send what is due by it."""
 
 
 class Watched(Protocol):
@@ -158,16 +160,17 @@ class Promises:
         if self._is_excused(sent):
             return True
         between = world.blocks.chain[sent.at + 1 : block.number + 1]
-        subject = sent.data[4:36]
         others = (e for b in between for e in b.mined if e.hash != sent.hash)
-        return any(subject in each.data for each in others)
+        subjects = _subjects(sent.data)
+        return any(subject in each.data for each in others for subject in subjects)
 
     def _is_excused(self, sent: Sent) -> bool:
         """Whether the chain went back, gas became dear, or a node of the sender lied since it
-        was sent."""
+        was sent. That the chain goes back is heard of a little later, and sets clocks back."""
         world = self._world
         began = world.blocks.chain[min(sent.at, len(world.blocks.chain) - 1)].time
-        troubles = (world.blocks.torn, world.dear_until, self._party(sent.sender).misled)
+        torn = world.blocks.torn and world.blocks.torn + _HEARD
+        troubles = (torn, world.dear_until, self._party(sent.sender).misled)
         return any(at and at + world.begin >= began for at in troubles)
 
     def _money(self) -> Iterator[str]:
@@ -274,6 +277,12 @@ class Promises:
         process = self._party(worker).process
         known = process and process.engine.states.get(str(task))
         return known is not None and worker in known.replicates
+
+
+def _subjects(data: bytes) -> set[bytes]:
+    """The tasks and deals of a call: words too long for numbers and offsets."""
+    words = {data[at : at + 32] for at in range(4, len(data), 32)}
+    return {word for word in words if len(word) == 32 and any(word[:8])}
 
 
 def _position(process: Any) -> tuple[int, str]:
